@@ -1,0 +1,170 @@
+//! What can go wrong, as a client must tell it apart.
+
+use std::fmt;
+
+/// What a client can do about an error. One kind for each gRPC code in use; the table from kind to code is in the
+/// `csi` room.
+///
+/// CSI sidecars treat `Aborted`, `Unavailable` and `DeadlineExceeded` as "may still have an effect, ask again" and
+/// every other kind as "nothing was left behind". So an outcome that is not certain must never be one of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The request can never work as it is.
+    InvalidArgument,
+    /// The volume, source or node does not exist.
+    NotFound,
+    /// The name or path is taken by something incompatible.
+    AlreadyExists,
+    /// No space, quota or slot.
+    ResourceExhausted,
+    /// The object is not in a state that allows this.
+    FailedPrecondition,
+    /// A size or offset that can't be had.
+    OutOfRange,
+    /// The storage system refuses this account.
+    PermissionDenied,
+    /// The storage system does not accept the credentials.
+    Unauthenticated,
+    /// Another operation on the same object is in progress, or the storage system is still at work.
+    Aborted,
+    /// Can't be done now, or the outcome is not known.
+    Unavailable,
+    /// The call ran out of time; it may have had an effect.
+    DeadlineExceeded,
+    /// The backend does not offer this.
+    Unimplemented,
+    /// A bug, in a call that can have had no effect.
+    Internal,
+}
+
+/// An error on its way to the client.
+///
+/// `message` is never empty, is at most [`Error::MAX_MESSAGE_BYTES`] long and holds no control characters, so that
+/// nothing a backend says can forge a log line. It must never hold a secret or a mount flag.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    retry_after_ms: Option<u32>,
+}
+
+/// Result with [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Longest message in bytes; what is longer is cut and marked.
+    pub const MAX_MESSAGE_BYTES: usize = 1024;
+
+    /// Makes an error. Control characters in `message` are escaped and an over-long one is cut.
+    pub fn new(kind: ErrorKind, message: impl fmt::Display) -> Self {
+        Self { kind, message: clean_text(&message.to_string(), Self::MAX_MESSAGE_BYTES), retry_after_ms: None }
+    }
+
+    /// What the client can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// For people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Milliseconds before which asking again is useless, where the storage system said so.
+    pub fn retry_after_ms(&self) -> Option<u32> {
+        self.retry_after_ms
+    }
+
+    /// Sets [`Error::retry_after_ms`].
+    #[must_use]
+    pub fn with_retry_after_ms(mut self, ms: Option<u32>) -> Self {
+        self.retry_after_ms = ms;
+        self
+    }
+
+    /// Puts `what: ` before the message.
+    #[must_use]
+    pub fn context(self, what: impl fmt::Display) -> Self {
+        Self::new(self.kind, format_args!("{what}: {}", self.message)).with_retry_after_ms(self.retry_after_ms)
+    }
+}
+
+macro_rules! constructors {
+    ($($(#[$doc:meta])* $name:ident = $kind:ident),* $(,)?) => {
+        impl Error {
+            $($(#[$doc])* pub fn $name(message: impl fmt::Display) -> Self { Self::new(ErrorKind::$kind, message) })*
+        }
+    };
+}
+constructors! {
+    /// [`ErrorKind::InvalidArgument`].
+    invalid_argument = InvalidArgument,
+    /// [`ErrorKind::NotFound`].
+    not_found = NotFound,
+    /// [`ErrorKind::AlreadyExists`].
+    already_exists = AlreadyExists,
+    /// [`ErrorKind::ResourceExhausted`].
+    resource_exhausted = ResourceExhausted,
+    /// [`ErrorKind::FailedPrecondition`].
+    failed_precondition = FailedPrecondition,
+    /// [`ErrorKind::OutOfRange`].
+    out_of_range = OutOfRange,
+    /// [`ErrorKind::PermissionDenied`].
+    permission_denied = PermissionDenied,
+    /// [`ErrorKind::Unauthenticated`].
+    unauthenticated = Unauthenticated,
+    /// [`ErrorKind::Aborted`].
+    aborted = Aborted,
+    /// [`ErrorKind::Unavailable`].
+    unavailable = Unavailable,
+    /// [`ErrorKind::DeadlineExceeded`].
+    deadline_exceeded = DeadlineExceeded,
+    /// [`ErrorKind::Unimplemented`].
+    unimplemented = Unimplemented,
+    /// [`ErrorKind::Internal`]. Only from calls that can have had no effect.
+    internal = Internal,
+}
+
+/// Escapes control characters and cuts `text` to at most `max` bytes (on a character boundary). An empty text becomes
+/// `(no message)`, since CSI demands one with every error.
+pub fn clean_text(text: &str, max: usize) -> String {
+    const MARK: &str = "... (cut)";
+    let mut out = String::with_capacity(text.len().min(max));
+    for c in text.trim().chars() {
+        let before = out.len();
+        if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+        if out.len() > max {
+            out.truncate(before);
+            while out.len() > max.saturating_sub(MARK.len()) {
+                out.pop();
+            }
+            out.push_str(MARK);
+            break;
+        }
+    }
+    if out.is_empty() { "(no message)".to_owned() } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cleaned_and_cut() {
+        assert_eq!(clean_text("a\nb\u{1b}[31m", 100), "a\\nb\\u{1b}[31m");
+        assert_eq!(clean_text("  ", 100), "(no message)");
+        let long = clean_text(&"ä".repeat(5000), Error::MAX_MESSAGE_BYTES);
+        assert!(long.len() <= Error::MAX_MESSAGE_BYTES && long.ends_with("(cut)"), "{}", long.len());
+    }
+
+    #[test]
+    fn context_keeps_kind_and_hint() {
+        let e = Error::unavailable("busy").with_retry_after_ms(Some(5)).context("volume v");
+        assert_eq!((e.kind(), e.message(), e.retry_after_ms()), (ErrorKind::Unavailable, "volume v: busy", Some(5)));
+    }
+}

@@ -1,0 +1,172 @@
+//! What a client asked for, parsed: every value here has passed the limits of [`crate::limits`].
+
+use crate::{
+    StringMap,
+    capability::VolumeCapability,
+    capacity::CapacityRange,
+    topology::{Topology, TopologyRequirement},
+    volume::{ContentSource, Name, NodeId, VolumeId},
+};
+use std::fmt;
+
+/// The secrets of one call. Shows keys only, never values.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secrets(StringMap);
+
+impl Secrets {
+    /// Takes the map of a request.
+    pub fn new(map: StringMap) -> Self {
+        Self(map)
+    }
+
+    /// The value of one secret.
+    pub fn expose(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// Names of all secrets.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Replaces every occurrence of a secret's value in `text`. Values shorter than four bytes are left alone: masking
+    /// them would tear up innocent words and betray the value by doing so.
+    pub fn mask(&self, text: &str) -> String {
+        self.0
+            .values()
+            .filter(|value| value.len() >= 4)
+            .fold(text.to_owned(), |text, value| text.replace(value.as_str(), "<redacted>"))
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{} redacted>", self.0.len())
+    }
+}
+
+/// CreateVolume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateVolume {
+    /// The idempotency key.
+    pub name: Name,
+    /// None: any size.
+    pub capacity: Option<CapacityRange>,
+    /// At least one.
+    pub capabilities: Vec<VolumeCapability>,
+    /// StorageClass parameters.
+    pub parameters: StringMap,
+    /// VolumeAttributesClass parameters.
+    pub mutable_parameters: StringMap,
+    /// Where it must be reachable.
+    pub topology: Option<TopologyRequirement>,
+    /// What it is made from.
+    pub source: Option<ContentSource>,
+    /// Of this call.
+    pub secrets: Secrets,
+}
+
+/// DeleteVolume.
+#[derive(Debug, Clone)]
+pub struct DeleteVolume {
+    /// The volume.
+    pub volume_id: VolumeId,
+    /// Of this call.
+    pub secrets: Secrets,
+}
+
+/// ValidateVolumeCapabilities.
+#[derive(Debug, Clone)]
+pub struct ValidateVolumeCapabilities {
+    /// The volume.
+    pub volume_id: VolumeId,
+    /// As CreateVolume returned it.
+    pub context: StringMap,
+    /// At least one.
+    pub capabilities: Vec<VolumeCapability>,
+    /// StorageClass parameters.
+    pub parameters: StringMap,
+    /// VolumeAttributesClass parameters.
+    pub mutable_parameters: StringMap,
+    /// Of this call.
+    pub secrets: Secrets,
+}
+
+/// ListVolumes, with the client's own token.
+#[derive(Debug, Clone)]
+pub struct ListVolumes {
+    /// 0 = as many as we like.
+    pub max_entries: u32,
+    /// Empty = from the start.
+    pub starting_token: String,
+}
+
+/// GetCapacity.
+#[derive(Debug, Clone)]
+pub struct GetCapacity {
+    /// Empty = any.
+    pub capabilities: Vec<VolumeCapability>,
+    /// StorageClass parameters.
+    pub parameters: StringMap,
+    /// None = anywhere.
+    pub topology: Option<Topology>,
+}
+
+/// ControllerExpandVolume.
+#[derive(Debug, Clone)]
+pub struct ExpandVolume {
+    /// The volume.
+    pub volume_id: VolumeId,
+    /// The new size.
+    pub capacity: CapacityRange,
+    /// How it is used; none = not known.
+    pub capability: Option<VolumeCapability>,
+    /// Of this call.
+    pub secrets: Secrets,
+}
+
+/// ControllerPublishVolume.
+#[derive(Debug, Clone)]
+pub struct ControllerPublishVolume {
+    /// The volume.
+    pub volume_id: VolumeId,
+    /// The node.
+    pub node_id: NodeId,
+    /// How it will be used.
+    pub capability: VolumeCapability,
+    /// No writes from that node.
+    pub read_only: bool,
+    /// As CreateVolume returned it.
+    pub context: StringMap,
+    /// Of this call.
+    pub secrets: Secrets,
+}
+
+/// What NodeStageVolume brings besides paths.
+#[derive(Debug, Clone)]
+pub struct NodeStageVolume {
+    /// The volume.
+    pub volume_id: VolumeId,
+    /// As CreateVolume returned it.
+    pub context: StringMap,
+    /// As ControllerPublishVolume returned it.
+    pub publish_context: StringMap,
+    /// Below the kubelet root; checked by the node engine.
+    pub staging_path: std::path::PathBuf,
+    /// How it will be used.
+    pub capability: VolumeCapability,
+    /// Of this call.
+    pub secrets: Secrets,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_never_show_and_are_masked() {
+        let secrets = Secrets::new([("password".to_owned(), "hunter2".to_owned()), ("pin".into(), "1".into())].into());
+        assert!(!format!("{secrets:?} {secrets:#?}").contains("hunter2"));
+        assert_eq!(secrets.mask("login 1 with hunter2 failed"), "login 1 with <redacted> failed");
+    }
+}

@@ -1,0 +1,171 @@
+//! Carries plans out, and undoes them.
+//!
+//! Every operation reads the volume's record, looks at what the kernel really has, writes down what it is about to do,
+//! does it, and writes down that it is done. So after a crash at any line the same call goes on, and the opposite call
+//! takes back, from the record and the kernel alone.
+//!
+//! **Invariant:** nothing is unmounted, detached, blanked or removed that is not on record and found to be ours.
+//!
+//! The caller sees to it that no two calls are about one volume at once. Calls about different volumes share nothing.
+
+mod expand;
+mod facts;
+mod publish;
+mod source;
+mod stage;
+mod standing;
+mod stats;
+mod undo;
+mod wanted;
+
+pub use facts::transports;
+
+use crate::fence::PathFence;
+use crate::journal::{Entry, Journal, PublishPhase, Record, StagePhase};
+use crate::loopdev::Tag;
+use crate::pool::{PoolStore, User};
+use bulkhead_domain::volume::VolumeId;
+use bulkhead_domain::{Error, Result};
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// What an [`Engine`] is for.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// The host's state directory; the journal goes to `node/DRIVER` in it. The caller has locked it, see
+    /// [`crate::lock_dir`].
+    pub state_dir: PathBuf,
+    /// Staging and target paths lie below this directory, which must exist.
+    pub kubelet_root: PathBuf,
+    /// Name of the driver.
+    pub driver: String,
+    /// CSI node id.
+    pub node_id: String,
+    /// Pools that the driver's backend may use: name → directory, which must exist.
+    pub pools: BTreeMap<String, PathBuf>,
+    /// The driver offers SINGLE_NODE_MULTI_WRITER, see `AccessMode::allows_second_target`.
+    pub single_node_multi_writer: bool,
+}
+
+/// A volume on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeSummary {
+    /// The volume; none if its record can't be read.
+    pub volume_id: Option<String>,
+    /// `staging`, `staged`, `unstaging`, or why the record can't be read.
+    pub state: String,
+    /// Where it is staged.
+    pub staging_path: PathBuf,
+    /// Where it is published.
+    pub targets: Vec<PathBuf>,
+    /// An operation was cut short; repeating it or doing the opposite finishes it.
+    pub unfinished: bool,
+}
+
+/// The node half of one driver.
+#[derive(Debug)]
+pub struct Engine {
+    fence: PathFence,
+    journal: Journal,
+    pools: Arc<PoolStore>,
+    single_node_multi_writer: bool,
+    /// Volumes whose file system did not answer in time.
+    silent: Arc<Mutex<HashSet<VolumeId>>>,
+}
+
+impl Engine {
+    /// Opens pools, kubelet root and journal, and logs what was cut short. Nothing is mounted, unmounted or repaired: that
+    /// is left to the calls that clients repeat.
+    ///
+    /// # Errors
+    /// FailedPrecondition: a directory is missing. InvalidArgument: a name. Unavailable: something can't be read.
+    pub fn open(config: EngineConfig) -> Result<Self> {
+        bulkhead_domain::limits::object_name("driver name", &config.driver).map_err(Error::invalid_argument)?;
+        let engine = Self {
+            fence: PathFence::open(&config.kubelet_root)?,
+            journal: Journal::open(&config.state_dir, &config.driver, &config.node_id)?,
+            pools: Arc::new(PoolStore::open(&config.pools)?),
+            single_node_multi_writer: config.single_node_multi_writer,
+            silent: Arc::default(),
+        };
+        for volume in engine.volumes()?.iter().filter(|volume| volume.unfinished) {
+            tracing::warn!(
+                driver = config.driver,
+                volume = volume.volume_id.as_deref().unwrap_or("unknown"),
+                state = volume.state,
+                "an operation on this volume was cut short; the next call about it finishes or undoes it"
+            );
+        }
+        Ok(engine)
+    }
+
+    /// The pools, for the controller half.
+    pub fn pools(&self) -> &Arc<PoolStore> {
+        &self.pools
+    }
+
+    /// All volumes on record, sorted by id; those whose records can't be read come first.
+    ///
+    /// # Errors
+    /// Unavailable: the journal's directory can't be read.
+    pub fn volumes(&self) -> Result<Vec<VolumeSummary>> {
+        let mut volumes: Vec<_> = self.journal.all()?.into_iter().map(summary).collect();
+        volumes.sort_by(|a, b| a.volume_id.cmp(&b.volume_id));
+        Ok(volumes)
+    }
+
+    fn tag(&self, volume: &VolumeId) -> Tag {
+        let (driver, node_id) = self.journal.owner();
+        Tag::volume(driver, node_id, volume.as_str())
+    }
+
+    fn user(&self, volume: &VolumeId, read_only: bool) -> User {
+        let (driver, node_id) = self.journal.owner();
+        User {
+            driver: driver.to_owned(),
+            node_id: node_id.to_owned(),
+            volume_id: volume.as_str().to_owned(),
+            read_only,
+        }
+    }
+
+    /// The record of a volume that is at `path`, and the path as the record has it.
+    ///
+    /// # Errors
+    /// NotFound: not on record, or not at that path.
+    fn on_record(&self, volume: &VolumeId, path: &Path) -> Result<(Record, PathBuf)> {
+        let missing = |why: &str| Error::not_found(format_args!("volume {volume} {why}"));
+        let record = self.journal.load(volume)?.ok_or_else(|| missing("is not staged on this node"))?;
+        let path = self.fence.canonical("volume_path", path).map_err(|_| missing("is not at this path"))?;
+        if path != record.staging_path && !record.publishes.contains_key(&path) {
+            return Err(missing("is not at this path"));
+        }
+        Ok((record, path))
+    }
+}
+
+fn summary(entry: Entry) -> VolumeSummary {
+    match entry {
+        Entry::Record(record) => VolumeSummary {
+            volume_id: Some(record.volume_id.as_str().to_owned()),
+            state: match record.phase {
+                StagePhase::Staging => "staging",
+                StagePhase::Staged => "staged",
+                StagePhase::Unstaging => "unstaging",
+            }
+            .to_owned(),
+            unfinished: record.phase != StagePhase::Staged
+                || record.publishes.values().any(|publish| publish.phase != PublishPhase::Published),
+            targets: record.publishes.into_keys().collect(),
+            staging_path: record.staging_path,
+        },
+        Entry::Unreadable(why) => VolumeSummary {
+            volume_id: None,
+            state: why.message().to_owned(),
+            staging_path: PathBuf::new(),
+            targets: Vec::new(),
+            unfinished: true,
+        },
+    }
+}

@@ -1,0 +1,240 @@
+//! NodePublishVolume and NodeUnpublishVolume.
+
+use super::Engine;
+use super::source::expected_at_staging;
+use super::standing::{Expected, Standing, standing};
+use super::undo::{Leftover, expected_at_target};
+use crate::error::Context;
+use crate::failpoint;
+use crate::fence::{Found, Place};
+use crate::fs::mount::DetachedMount;
+use crate::fs::options::{MountOptions, attr};
+use crate::journal::{PublishPhase, PublishRecord, Record, StagePhase, TargetKind};
+use crate::loopdev::{self, LoopInfo};
+use bulkhead_domain::node::{Publish, Unpublish};
+use bulkhead_domain::{Error, Result};
+use rustix::fs::{Mode, OFlags};
+use std::os::fd::OwnedFd;
+
+impl Engine {
+    /// NodePublishVolume: shows a staged volume at a target path, which is made.
+    ///
+    /// # Errors
+    /// InvalidArgument: path or mount flag. AlreadyExists: published there in another way. FailedPrecondition: not staged
+    /// at that staging path; published elsewhere and the access mode forbids a second target; the target is in use by
+    /// something else, or its parent is missing. Unavailable: ask again.
+    pub fn publish(&self, request: &Publish) -> Result<()> {
+        let flags = MountOptions::from_flags(request.capability.mount_flags())?;
+        let place = self.target_place(request)?;
+        let (mut record, loops) = self.staged(request)?;
+        let target = place.canonical().to_owned();
+        let publish = PublishRecord {
+            phase: PublishPhase::Publishing,
+            read_only: request.read_only,
+            capability: record.capability_record(&request.capability),
+            kind: if record.is_block() { TargetKind::File } else { TargetKind::Directory },
+        };
+        if self.met(&mut record, &loops, &place, &publish)? {
+            return Ok(());
+        }
+        self.second_target_allowed(&record, &loops, request)?;
+        target_is_free(&place, publish.kind)?;
+        record.publishes.insert(target.clone(), publish.clone());
+        self.journal.store(&record)?;
+        let read_only = request.read_only
+            || request.capability.access_mode.is_reader_only()
+            || flags.read_only()
+            || record.source.read_only;
+        let done = (|| {
+            failpoint::hit("publish.intent")?;
+            place
+                .make(publish.kind == TargetKind::Directory)
+                .during(format_args!("cannot make the target path {}", target.display()))?;
+            failpoint::hit("publish.target-made")?;
+            if publish.kind == TargetKind::File {
+                self.show_device(&record, &loops, read_only, &place)?;
+            } else {
+                self.show_files(&record, &loops, (&flags, read_only), &place)?;
+            }
+            failpoint::hit("publish.mounted")?;
+            if let Some(publish) = record.publishes.get_mut(&target) {
+                publish.phase = PublishPhase::Published;
+            }
+            self.journal.store(&record)
+        })();
+        match done {
+            Ok(()) => failpoint::hit("publish.done"),
+            Err(error) => Err(match self.undo_publish(&mut record, &target, Leftover::Fails) {
+                Ok(()) => error,
+                Err(second) => Error::unavailable(format_args!("{error}; and undoing it failed: {second}")),
+            }),
+        }
+    }
+
+    /// NodeUnpublishVolume: takes the volume off a target path and removes the path. What is not on record is fine, and
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// InvalidArgument: path. FailedPrecondition: something else is mounted over it. Unavailable: in use, or the record
+    /// can't be read; ask again.
+    pub fn unpublish(&self, request: &Unpublish) -> Result<()> {
+        let target = self.fence.canonical("target_path", &request.target_path)?;
+        let Some(mut record) = self.journal.load(&request.volume_id)? else { return Ok(()) };
+        if !record.publishes.contains_key(&target) {
+            return Ok(());
+        }
+        self.undo_publish(&mut record, &target, Leftover::Fails)?;
+        failpoint::hit("unpublish.done")
+    }
+
+    fn target_place(&self, request: &Publish) -> Result<Place> {
+        let what = "target_path";
+        let staging = self.fence.canonical("staging_target_path", &request.staging_path)?;
+        let target = self.fence.canonical(what, &request.target_path)?;
+        if target.starts_with(&staging) || staging.starts_with(&target) {
+            return Err(Error::invalid_argument(format_args!("{what}: lies within the staging path, or holds it")));
+        }
+        self.fence.resolve(what, &request.target_path)?.ok_or_else(|| {
+            Error::failed_precondition(format_args!("{what}: its parent directory is missing; the CO makes it"))
+        })
+    }
+
+    /// The record of a volume that really is staged where the request says, and its loop devices.
+    fn staged(&self, request: &Publish) -> Result<(Record, Vec<LoopInfo>)> {
+        let volume = &request.volume_id;
+        let refuse = |why: &str| Error::failed_precondition(format_args!("volume {volume} {why}"));
+        let staging = self.fence.canonical("staging_target_path", &request.staging_path)?;
+        let record = self.journal.load(volume)?.ok_or_else(|| refuse("is not staged on this node; stage it first"))?;
+        if record.phase != StagePhase::Staged {
+            return Err(refuse("is not staged: that was cut short; stage it again"));
+        }
+        if record.staging_path != staging {
+            return Err(refuse(&format!("is staged at {}, not there", record.staging_path.display())));
+        }
+        if record.capability.block != request.capability.is_block() {
+            return Err(refuse("is staged with the other access type (block or mount)"));
+        }
+        let loops = self.loops(&record)?;
+        let there = match expected_at_staging(&record, &loops) {
+            Some(expected) => self.standing_at(&staging, &expected)? == Standing::Ours,
+            None => !loops.is_empty(),
+        };
+        if !there {
+            return Err(refuse("is not mounted at its staging path any more; stage it again"));
+        }
+        Ok((record, loops))
+    }
+
+    /// True: this publish is there already. An earlier one at the same target that is not whole is undone.
+    fn met(&self, record: &mut Record, loops: &[LoopInfo], place: &Place, wanted: &PublishRecord) -> Result<bool> {
+        let target = place.canonical();
+        let Some(earlier) = record.publishes.get(target) else { return Ok(false) };
+        let expected = expected_at_target(record, earlier, loops, &self.views(record, target, loops)?);
+        let found = standing(place, &expected)?;
+        if found == Standing::Covered {
+            return Err(Error::failed_precondition(format_args!(
+                "something else is mounted over {}; unmount it first",
+                target.display()
+            )));
+        }
+        if earlier.phase == PublishPhase::Published && found == Standing::Ours {
+            let same = PublishRecord { phase: PublishPhase::Published, ..wanted.clone() } == *earlier;
+            return if same {
+                Ok(true)
+            } else {
+                Err(Error::already_exists(format_args!(
+                    "volume {} is published at {} with another capability or read-only setting",
+                    record.volume_id,
+                    target.display()
+                )))
+            };
+        }
+        let target = target.to_owned();
+        self.undo_publish(record, &target, Leftover::Fails)?;
+        Ok(false)
+    }
+
+    fn second_target_allowed(&self, record: &Record, loops: &[LoopInfo], request: &Publish) -> Result<()> {
+        let allowed =
+            |publish: &PublishRecord| publish.capability.mode.allows_second_target(self.single_node_multi_writer);
+        if request.capability.access_mode.allows_second_target(self.single_node_multi_writer)
+            && record.publishes.values().all(allowed)
+        {
+            return Ok(());
+        }
+        match self.live_targets(record, loops)?.first() {
+            None => Ok(()),
+            Some(other) => Err(Error::failed_precondition(format_args!(
+                "volume {} is published at {} and its access mode allows only one target",
+                record.volume_id,
+                other.display()
+            ))),
+        }
+    }
+
+    /// Mounts the staged file system at the target too.
+    fn show_files(
+        &self,
+        record: &Record,
+        loops: &[LoopInfo],
+        (flags, read_only): (&MountOptions, bool),
+        place: &Place,
+    ) -> Result<()> {
+        let what = format!("cannot mount the volume at {}", place.canonical().display());
+        let gone = || Error::failed_precondition("the staging path is not ours any more; stage the volume again");
+        let expected = expected_at_staging(record, loops).ok_or_else(gone)?;
+        let staging = self.fence.resolve("staging_target_path", &record.staging_path)?.ok_or_else(gone)?;
+        // Opened before it is looked at: what was checked is what is cloned, unless somebody covers it in between.
+        let source: OwnedFd = staging.open().during(&what)?;
+        if standing(&staging, &expected)? != Standing::Ours {
+            return Err(gone());
+        }
+        let mount = DetachedMount::clone_of(&source).during(&what)?;
+        drop(source);
+        let set = flags.set | if read_only { attr::RDONLY } else { 0 };
+        // A target never has more than the staging mount: only how access times are kept can be chosen anew.
+        mount.set_attributes(set, flags.clear & attr::ATIME).during(&what)?;
+        mount.attach(place).map(drop)
+    }
+
+    /// Mounts the device's node on the target. A read-only one is a device of its own, on top of the volume's: the access
+    /// mode of a node can't be taken from root, a read-only device refuses writes to everybody.
+    fn show_device(&self, record: &Record, loops: &[LoopInfo], read_only: bool, place: &Place) -> Result<()> {
+        let what = format!("cannot show the device at {}", place.canonical().display());
+        let below = loops.first().ok_or_else(|| Error::unavailable(format_args!("{what}: it is gone")))?;
+        let mut number = below.number;
+        if read_only && !record.source.read_only {
+            let tag = self.tag(&record.volume_id).read_only_view(place.canonical());
+            number = loopdev::attach(&loopdev::open(number, false).during(&what)?, &tag, true)?;
+            failpoint::hit("publish.attached")?;
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let node = rustix::fs::open(loopdev::device_path(number), flags, Mode::empty()).during(&what)?;
+        DetachedMount::clone_of(&node).during(&what)?.attach(place).map(drop)
+    }
+}
+
+/// Nothing is at the target, or an empty directory or file that the CO made.
+fn target_is_free(place: &Place, kind: TargetKind) -> Result<()> {
+    let path = place.canonical().display();
+    let taken = |what: &str| Err(Error::failed_precondition(format_args!("target_path: {path} {what}")));
+    if standing(place, &Expected::Filesystem(Vec::new()))? != Standing::Nothing {
+        return taken("has something else mounted on it");
+    }
+    match (place.found().during(format_args!("cannot look at {path}"))?, kind) {
+        (Found::Nothing, _) => Ok(()),
+        (Found::Other, _) => Err(Error::invalid_argument("target_path: is a symbolic link or a special file")),
+        (Found::Directory, TargetKind::Directory) => {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let names = crate::dir::open_beneath(place.parent(), place.name().as_ref(), flags, Mode::empty())
+                .and_then(|fd| Ok(rustix::fs::Dir::read_from(fd)?.take(3).count()));
+            // Two are `.` and `..`.
+            if names.during(format_args!("cannot look into {path}"))? > 2 {
+                return taken("is a directory with something in it");
+            }
+            Ok(())
+        }
+        (Found::File, TargetKind::File) => Ok(()),
+        (Found::Directory | Found::File | Found::BlockDevice, _) => taken("is there and of the wrong kind"),
+    }
+}

@@ -1,0 +1,121 @@
+//! The object behind a volume, from a plan or from a record.
+
+use super::Engine;
+use super::standing::{Expected, bind_identity};
+use super::wanted::{Use, Wanted};
+use crate::dir::Dir;
+use crate::error::{Context, io_error};
+use crate::journal::{Record, Source};
+use crate::loopdev::{self, LoopInfo};
+use crate::pool::{LockedObject, ObjectKind};
+use bulkhead_domain::{Error, Result};
+use rustix::fs::fstat;
+use rustix::io::Errno;
+use std::fs::File;
+
+/// An object, open, as it is to be staged.
+pub(super) enum Payload {
+    Image(File),
+    Directory(Dir),
+}
+
+impl Engine {
+    /// Opens the object that a plan names, under its lock.
+    ///
+    /// # Errors
+    /// NotFound: no such pool or object. FailedPrecondition: of another kind, read-only, or smaller than expected.
+    pub(super) fn open_wanted(&self, wanted: &Wanted) -> Result<(LockedObject, Payload, Source)> {
+        let name = &wanted.object.name;
+        bulkhead_domain::limits::object_name("object name", name).map_err(Error::failed_precondition)?;
+        let pool = self.pools.pool(&wanted.object.pool)?;
+        let missing = || Error::not_found(format_args!("pool {} has no object {name}", wanted.object.pool));
+        let locked = LockedObject::open(pool.objects(), name)?.ok_or_else(missing)?;
+        let facts = locked.facts()?.ok_or_else(missing)?;
+        if facts.read_only && !wanted.read_only {
+            return Err(Error::failed_precondition(format_args!("object {name} is read-only, the plan is not")));
+        }
+        let kind = match wanted.usage {
+            Use::Directory { .. } => ObjectKind::Directory,
+            Use::Filesystem { .. } | Use::Block => ObjectKind::Image,
+        };
+        if facts.kind != kind {
+            return Err(Error::failed_precondition(format_args!(
+                "object {name} is not what the backend's plan takes it for: it is {}",
+                match facts.kind {
+                    ObjectKind::Directory => "a directory",
+                    ObjectKind::Image => "an image",
+                }
+            )));
+        }
+        let what = || format!("cannot read object {name}");
+        let (payload, stat, bind) = if kind == ObjectKind::Image {
+            let image = locked.image(!wanted.read_only)?;
+            let stat = fstat(&image).during(what())?;
+            large_enough(wanted, u64::try_from(stat.st_size).unwrap_or(0))?;
+            (Payload::Image(image), stat, None)
+        } else {
+            let data = locked.data()?;
+            let (stat, bind) = (fstat(&data).during(what())?, bind_identity(&data)?);
+            (Payload::Directory(data), stat, bind)
+        };
+        let source = Source {
+            pool: wanted.object.pool.clone(),
+            pool_path: pool.path().to_owned(),
+            object: name.clone(),
+            uid: facts.uid,
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+            bind,
+            read_only: wanted.read_only,
+        };
+        Ok((locked, payload, source))
+    }
+
+    /// Opens the object that a record names, under its lock. None: it is gone, or is another object by now, or the pool
+    /// is gone.
+    ///
+    /// # Errors
+    /// Unavailable: it may be there, but can't be opened.
+    pub(super) fn open_recorded(&self, source: &Source) -> Result<Option<LockedObject>> {
+        let objects = match Dir::open(&source.pool_path).and_then(|pool| pool.dir("objects")) {
+            Ok(objects) => objects,
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                tracing::warn!(pool = %source.pool_path.display(), "the pool of a staged volume is gone");
+                return Ok(None);
+            }
+            Err(e) => return Err(io_error(format_args!("cannot open pool {}", source.pool_path.display()), e)),
+        };
+        let Some(locked) = LockedObject::open(&objects, &source.object)? else { return Ok(None) };
+        let same = locked.facts()?.is_some_and(|facts| facts.uid == source.uid);
+        Ok(same.then_some(locked))
+    }
+
+    /// The loop devices of a volume: one, or none. After a crash in the wrong moment it can be more.
+    pub(super) fn loops(&self, record: &Record) -> Result<Vec<LoopInfo>> {
+        if !record.is_image() {
+            return Ok(Vec::new());
+        }
+        let backing = (record.source.dev, record.source.ino);
+        // A hint may only be trusted to be all there is once staging was finished.
+        let hint = record.loop_number.filter(|_| record.phase == crate::journal::StagePhase::Staged);
+        loopdev::find_volume(&self.tag(&record.volume_id), &record.source.object, backing, hint)
+    }
+}
+
+/// What must be mounted at a staging path. None: nothing is, for a raw device.
+pub(super) fn expected_at_staging(record: &Record, loops: &[LoopInfo]) -> Option<Expected> {
+    if !record.is_image() {
+        return Some(Expected::Directory(Box::new(record.source.clone())));
+    }
+    (!record.is_block()).then(|| Expected::Filesystem(loops.iter().map(|info| info.number).collect()))
+}
+
+fn large_enough(wanted: &Wanted, size: u64) -> Result<()> {
+    match wanted.expected_size_bytes {
+        Some(expected) if expected > size => Err(Error::failed_precondition(format_args!(
+            "object {} has {size} bytes, the backend's plan expects at least {expected}; it is left as it is",
+            wanted.object.name
+        ))),
+        _ => Ok(()),
+    }
+}

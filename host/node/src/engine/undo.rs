@@ -1,0 +1,204 @@
+//! NodeUnstageVolume, and taking back what was cut short. Needs only the record and the kernel.
+
+use super::Engine;
+use super::source::expected_at_staging;
+use super::standing::{Expected, Standing, standing};
+use crate::error::Context;
+use crate::failpoint;
+use crate::fence::{Place, unmount};
+use crate::fs::format;
+use crate::journal::{FormatState, PublishPhase, PublishRecord, Record, StagePhase, TargetKind};
+use crate::loopdev::{self, LoopInfo};
+use crate::mounts;
+use bulkhead_domain::node::Unstage;
+use bulkhead_domain::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Mounts of ours on top of each other that are taken off one path. More than one comes only from calls that were cut short.
+const STACK_MAX: usize = 16;
+
+/// What to do about something at a target that is not ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leftover {
+    /// It stays, and the target is forgotten: it is dead and only in the way of another operation.
+    Stays,
+    /// The operation fails: it was asked for this target.
+    Fails,
+}
+
+impl Engine {
+    /// NodeUnstageVolume: takes back what staging did. A volume that is not staged there is fine.
+    ///
+    /// # Errors
+    /// InvalidArgument: path. FailedPrecondition: still published, or something is mounted over it. Unavailable: still in
+    /// use by something, or the record can't be read; ask again.
+    pub fn unstage(&self, request: &Unstage) -> Result<()> {
+        let path = self.fence.canonical("staging_target_path", &request.staging_path)?;
+        let Some(mut record) = self.journal.load(&request.volume_id)? else { return Ok(()) };
+        if record.staging_path != path {
+            return Ok(());
+        }
+        let loops = self.loops(&record)?;
+        let live = self.live_targets(&record, &loops)?;
+        if let Some(target) = live.first() {
+            return Err(Error::failed_precondition(format_args!(
+                "volume {} is published at {}; unpublish it there first",
+                request.volume_id,
+                target.display()
+            )));
+        }
+        // Asked before the record says that it is being undone: refused here, the volume stays as usable as it was.
+        if let Some(expected) = expected_at_staging(&record, &loops)
+            && matches!(self.standing_at(&path, &expected)?, Standing::Covered | Standing::Foreign)
+        {
+            return Err(in_the_way(&path));
+        }
+        self.undo_stage(&mut record)?;
+        failpoint::hit("unstage.done")
+    }
+
+    /// Undoes all of a record that has no live targets, and removes it.
+    pub(super) fn undo_stage(&self, record: &mut Record) -> Result<()> {
+        for target in record.publishes.keys().cloned().collect::<Vec<_>>() {
+            self.undo_publish(record, &target, Leftover::Stays)?;
+        }
+        // From here on the phase lets nobody trust the hint.
+        record.phase = StagePhase::Unstaging;
+        self.journal.store(record)?;
+        failpoint::hit("unstage.intent")?;
+        let loops = self.loops(record)?;
+        if let Some(expected) = expected_at_staging(record, &loops) {
+            self.take_off(&record.staging_path, &expected, Leftover::Fails)?;
+        }
+        failpoint::hit("unstage.unmounted")?;
+        for info in &loops {
+            loopdev::detach(info)?;
+        }
+        failpoint::hit("unstage.detached")?;
+        self.release(record)?;
+        self.journal.remove(&record.volume_id)
+    }
+
+    /// Gives the object back: blanks what a cut-short mkfs left, and removes the marker.
+    fn release(&self, record: &Record) -> Result<()> {
+        let Some(locked) = self.open_recorded(&record.source)? else { return Ok(()) };
+        let user = self.user(&record.volume_id, record.source.read_only);
+        // Without the marker somebody else may have used the image since.
+        if record.formatted == FormatState::Started && locked.has_user(&user)? {
+            let what =
+                format!("cannot blank the image of object {} after a format that was cut short", record.source.object);
+            let provisioning = locked.facts()?.map_or(crate::pool::Provisioning::Thin, |facts| facts.provisioning);
+            format::blank(&locked.image(true)?, provisioning).during(what)?;
+        }
+        failpoint::hit("unstage.blanked")?;
+        locked.remove_user(&user)?;
+        failpoint::hit("unstage.unmarked")
+    }
+
+    /// Undoes one publish and takes it off the record. The target itself goes too if it is empty.
+    pub(super) fn undo_publish(&self, record: &mut Record, target: &Path, leftover: Leftover) -> Result<()> {
+        let Some(publish) = record.publishes.get_mut(target) else { return Ok(()) };
+        publish.phase = PublishPhase::Unpublishing;
+        let publish = publish.clone();
+        self.journal.store(record)?;
+        failpoint::hit("unpublish.intent")?;
+        let loops = self.loops(record)?;
+        let views = self.views(record, target, &loops)?;
+        let expected = expected_at_target(record, &publish, &loops, &views);
+        let place = self.take_off(target, &expected, leftover)?;
+        failpoint::hit("unpublish.unmounted")?;
+        for view in &views {
+            loopdev::detach(view)?;
+        }
+        failpoint::hit("unpublish.detached")?;
+        if let Some(place) = place {
+            match place.remove() {
+                Err(error) if leftover == Leftover::Stays => {
+                    tracing::warn!(target = %target.display(), %error, "a target path of a volume stays behind");
+                }
+                removed => removed.during(format_args!("cannot remove the target path {}", target.display()))?,
+            }
+        }
+        failpoint::hit("unpublish.target-removed")?;
+        record.publishes.remove(target);
+        self.journal.store(record)
+    }
+
+    /// Takes our mounts off a recorded path. Gives the place; none if there is nothing more to do there.
+    fn take_off(&self, path: &Path, expected: &Expected, leftover: Leftover) -> Result<Option<Place>> {
+        let Some(place) = self.recorded_place(path)? else { return Ok(None) };
+        for _ in 0..STACK_MAX {
+            match standing(&place, expected)? {
+                Standing::Nothing => return Ok(Some(place)),
+                Standing::Ours => unmount(&place)?,
+                Standing::Foreign if leftover == Leftover::Stays => return Ok(None),
+                Standing::Covered | Standing::Foreign => {
+                    return Err(in_the_way(path));
+                }
+            }
+        }
+        Err(Error::unavailable(format_args!("{} has more mounts than this host makes", path.display())))
+    }
+
+    /// A path on record. None: it can't be reached any more, and nothing is mounted there.
+    fn recorded_place(&self, path: &Path) -> Result<Option<Place>> {
+        match self.fence.resolve("path", path) {
+            Ok(place) => Ok(place),
+            Err(_) if mounts::at(path)?.is_empty() => Ok(None),
+            Err(e) => Err(Error::unavailable(format_args!(
+                "{} is on record and mounted, but can't be reached beneath the kubelet root ({e})",
+                path.display()
+            ))),
+        }
+    }
+
+    /// What stands at a recorded path.
+    pub(super) fn standing_at(&self, path: &Path, expected: &Expected) -> Result<Standing> {
+        match self.recorded_place(path)? {
+            Some(place) => standing(&place, expected),
+            None => Ok(Standing::Nothing),
+        }
+    }
+
+    /// Targets at which the volume really is mounted.
+    pub(super) fn live_targets(&self, record: &Record, loops: &[LoopInfo]) -> Result<Vec<PathBuf>> {
+        let mut live = Vec::new();
+        for (target, publish) in &record.publishes {
+            let views = self.views(record, target, loops)?;
+            let expected = expected_at_target(record, publish, loops, &views);
+            if self.standing_at(target, &expected)?.is_live() {
+                live.push(target.clone());
+            }
+        }
+        Ok(live)
+    }
+
+    /// Read-only devices that were made for a target.
+    pub(super) fn views(&self, record: &Record, target: &Path, loops: &[LoopInfo]) -> Result<Vec<LoopInfo>> {
+        let mut views = Vec::new();
+        if record.publishes.get(target).is_some_and(|publish| publish.kind == TargetKind::File) {
+            let tag = self.tag(&record.volume_id).read_only_view(target);
+            for below in loops {
+                views.extend(loopdev::find_views(&tag, below.number)?);
+            }
+        }
+        Ok(views)
+    }
+}
+
+fn in_the_way(path: &Path) -> Error {
+    Error::failed_precondition(format_args!("something else is mounted on {}; unmount it first", path.display()))
+}
+
+/// What must be mounted at a target.
+pub(super) fn expected_at_target(
+    record: &Record,
+    publish: &PublishRecord,
+    loops: &[LoopInfo],
+    views: &[LoopInfo],
+) -> Expected {
+    match publish.kind {
+        TargetKind::File => Expected::Node(loops.iter().chain(views).map(|info| info.number).collect()),
+        TargetKind::Directory => expected_at_staging(record, loops).unwrap_or(Expected::Filesystem(Vec::new())),
+    }
+}

@@ -1,0 +1,106 @@
+//! Reading pools.
+
+use super::object::ObjectDir;
+use super::types::{LIST_MAX, Object, ObjectKind, PoolInfo, Provisioning};
+use super::{PoolStore, store::Pool};
+use crate::error::{Context, IoResult};
+use bulkhead_domain::Result;
+use rustix::fs::{OFlags, fstatvfs, ioctl_ficlone};
+use std::io::Write;
+
+impl PoolStore {
+    /// Size and abilities of a pool, as of now.
+    ///
+    /// # Errors
+    /// NotFound: no such pool.
+    pub fn stat_pool(&self, pool: &str) -> Result<PoolInfo> {
+        let pool = self.pool(pool)?;
+        let stat =
+            fstatvfs(&pool.objects).during(format_args!("cannot read the size of pool {}", pool.path.display()))?;
+        let reserved = thick_directories(pool)?;
+        Ok(PoolInfo {
+            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+            available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize).saturating_sub(reserved),
+            reflinks: pool.reflinks,
+            directory_quotas: false,
+        })
+    }
+
+    /// The object of that name. None: no such object.
+    ///
+    /// # Errors
+    /// NotFound: no such pool. InvalidArgument: not a name. Unavailable: it can't be read.
+    pub fn stat_object(&self, pool: &str, name: &str) -> Result<Option<Object>> {
+        let pool = self.pool_and_name(pool, name)?;
+        match ObjectDir::open(&pool.objects, name)? {
+            Some(object) => object.describe(),
+            None => Ok(None),
+        }
+    }
+
+    /// Objects whose names begin with `prefix`, sorted by name (bytewise), those after `after`; at most [`LIST_MAX`].
+    /// Fewer: that was the end, except that an object which is deleted during the call is left out. One that can't be
+    /// read fails the call, so that a listing is never silently short.
+    ///
+    /// # Errors
+    /// NotFound: no such pool. Unavailable: one of the objects can't be read.
+    pub fn list_objects(&self, pool: &str, prefix: &str, after: Option<&str>) -> Result<Vec<Object>> {
+        let pool = self.pool(pool)?;
+        let mut names = object_names(pool)?;
+        names.retain(|name| name.starts_with(prefix) && after.is_none_or(|after| name.as_str() > after));
+        names.sort_unstable();
+        let mut found = Vec::with_capacity(names.len().min(LIST_MAX));
+        for name in names {
+            if found.len() == LIST_MAX {
+                break;
+            }
+            if let Some(object) = ObjectDir::open(&pool.objects, &name)? {
+                found.extend(object.describe()?);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What is in `objects` under a valid name.
+fn object_names(pool: &Pool) -> Result<Vec<String>> {
+    let names = pool.objects.names().during(format_args!("cannot list pool {}", pool.path.display()))?;
+    Ok(names
+        .into_iter()
+        .filter_map(|name| name.into_string().ok())
+        .filter(|name| bulkhead_domain::limits::object_name("name", name).is_ok())
+        .collect())
+}
+
+/// Bytes that are promised to directories.
+fn thick_directories(pool: &Pool) -> Result<u64> {
+    let mut sum = 0u64;
+    for name in object_names(pool)? {
+        let Some(object) = ObjectDir::open(&pool.objects, &name)? else { continue };
+        match object.meta()? {
+            Some(meta) if meta.kind == ObjectKind::Directory && meta.provisioning == Provisioning::Thick => {
+                sum = sum.saturating_add(meta.size_bytes);
+            }
+            _ => {}
+        }
+    }
+    Ok(sum)
+}
+
+/// Tries FICLONE on two files in `tmp`.
+pub(super) fn probe_reflinks(tmp: &crate::dir::Dir) -> IoResult<bool> {
+    let name = super::trash::unique_name()?;
+    let (from, to) = (format!("{name}.from"), format!("{name}.to"));
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+    let outcome = (|| {
+        let mut source = tmp.file(&from, flags, 0o600)?;
+        let target = tmp.file(&to, flags, 0o600)?;
+        if source.write_all(&[1; 4096]).is_err() {
+            return Ok(false);
+        }
+        Ok(ioctl_ficlone(&target, &source).is_ok())
+    })();
+    tmp.remove_file(&from)?;
+    tmp.remove_file(&to)?;
+    outcome
+}

@@ -1,0 +1,62 @@
+//! One operation in a process of its own, to be killed.
+
+use crate::env::{Env, Kind, POOL};
+use bulkhead_domain::Result;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitCode};
+
+pub const MARK: &str = "__operation";
+
+/// How a child ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    Done,
+    Killed,
+    Failed(String),
+}
+
+/// Runs `operation` on the volume `v` in another process, with these failpoints.
+pub fn operation(env: &Env, operation: &str, kind: Kind, failpoints: &str) -> Ended {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([MARK, env.root().to_str().unwrap(), operation, kind.name()])
+        .env(bulkhead_node::failpoint::VARIABLE, failpoints)
+        .output()
+        .unwrap();
+    match (output.status.success(), output.status.signal()) {
+        (true, _) => Ended::Done,
+        (false, Some(9)) => Ended::Killed,
+        _ => Ended::Failed(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
+/// The other process.
+pub fn run(arguments: &[String]) -> ExitCode {
+    let [root, operation, kind] = arguments else { panic!("bad arguments {arguments:?}") };
+    match perform(&Env::existing(root), operation, Kind::parse(kind)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("{:?}: {e}", e.kind());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(env: &Env, operation: &str, kind: Kind) -> Result<()> {
+    let engine = env.engine();
+    let pools = engine.pools();
+    match operation {
+        "stage" => engine.stage(&env.stage("v", kind)),
+        "unstage" => engine.unstage(&env.unstage("v")),
+        "publish" => engine.publish(&env.publish("v", kind, "pod", false)),
+        "publish-read-only" => engine.publish(&env.publish("v", kind, "pod", true)),
+        "unpublish" => engine.unpublish(&env.unpublish("v", "pod")),
+        "expand" => engine.expand(&env.expand("v", env.staging("v"), 2 * kind.size())).map(drop),
+        "pool-create" => {
+            env.create(&engine, "v", kind);
+            Ok(())
+        }
+        "pool-delete" => pools.delete_object(POOL, "v"),
+        "pool-resize" => pools.resize_object(POOL, "v", 2 * kind.size()).map(drop),
+        other => panic!("no operation {other}"),
+    }
+}

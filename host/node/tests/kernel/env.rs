@@ -1,0 +1,325 @@
+//! A machine for one test: pool, kubelet root, state; and what is left on it.
+
+use bulkhead_domain::capability::{AccessMode, AccessType, MountAccess, MountFlags, VolumeCapability};
+use bulkhead_domain::node::{NodeExpand, Publish, Stage, Stats, Unpublish, Unstage};
+use bulkhead_domain::plan::{Access, BlockUsage, Filesystem, FormatPolicy, FsckPolicy, Plan, PoolObject, Usage};
+use bulkhead_domain::volume::VolumeId;
+use bulkhead_domain::{Error, ErrorKind};
+use bulkhead_node::pool::{ObjectKind, ObjectSpec, Provisioning};
+use bulkhead_node::{Engine, EngineConfig};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Set in the private mount namespace.
+pub const INSIDE: &str = "BULKHEAD_TEST_IN_NAMESPACE";
+pub const MIB: u64 = 1 << 20;
+/// mkfs.xfs makes nothing smaller.
+pub const XFS_MIN: u64 = 320 * MIB;
+pub const POOL: &str = "fast";
+
+/// What a volume is in a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Ext4,
+    Xfs,
+    Block,
+    Directory,
+}
+
+impl Kind {
+    pub const ALL: [Self; 4] = [Self::Ext4, Self::Xfs, Self::Block, Self::Directory];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+            Self::Block => "block",
+            Self::Directory => "directory",
+        }
+    }
+
+    pub fn parse(name: &str) -> Self {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).unwrap()
+    }
+
+    pub fn size(self) -> u64 {
+        if self == Self::Xfs { XFS_MIN } else { 64 * MIB }
+    }
+}
+
+pub struct Env {
+    root: PathBuf,
+    /// None in a child process, which leaves everything to its parent.
+    _remove: Option<tempfile::TempDir>,
+}
+
+impl Env {
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("bulkhead-node-").tempdir_in("/tmp").unwrap();
+        let env = Self { root: dir.path().canonicalize().unwrap(), _remove: Some(dir) };
+        for path in [env.pool(), env.kubelet(), env.kubelet().join("plugins"), env.kubelet().join("pods"), env.state()]
+        {
+            fs::create_dir(path).unwrap();
+        }
+        env
+    }
+
+    /// The same machine, in another process.
+    pub fn existing(root: &str) -> Self {
+        Self { root: root.into(), _remove: None }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn pool(&self) -> PathBuf {
+        self.root.join("pool")
+    }
+
+    pub fn kubelet(&self) -> PathBuf {
+        self.root.join("kubelet")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    pub fn config(&self) -> EngineConfig {
+        EngineConfig {
+            state_dir: self.state(),
+            kubelet_root: self.kubelet(),
+            driver: "test.csi.bulkhead.dev".into(),
+            node_id: "node-1".into(),
+            pools: [(POOL.to_owned(), self.pool())].into(),
+            single_node_multi_writer: true,
+        }
+    }
+
+    pub fn engine(&self) -> Engine {
+        Engine::open(self.config()).unwrap()
+    }
+
+    /// Makes the object of a volume.
+    pub fn create(&self, engine: &Engine, name: &str, kind: Kind) {
+        let kind_of_object = if kind == Kind::Directory { ObjectKind::Directory } else { ObjectKind::Image };
+        let spec = ObjectSpec {
+            name: name.into(),
+            kind: kind_of_object,
+            size_bytes: kind.size(),
+            provisioning: Provisioning::Thin,
+            metadata: Default::default(),
+        };
+        engine.pools().create_object(POOL, &spec).unwrap();
+    }
+
+    pub fn image(&self, name: &str) -> PathBuf {
+        self.pool().join("objects").join(name).join("image")
+    }
+
+    /// Staging path; the directory is made, as a CO does.
+    pub fn staging(&self, name: &str) -> PathBuf {
+        let path = self.kubelet().join("plugins").join(name);
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// Target path; only its parent is made.
+    pub fn target(&self, pod: &str) -> PathBuf {
+        let parent = self.kubelet().join("pods").join(pod);
+        fs::create_dir_all(&parent).unwrap();
+        parent.join("mount")
+    }
+
+    /// All mounts below the temporary directory, deepest last.
+    pub fn mounts(&self) -> Vec<PathBuf> {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let mut mounts: Vec<PathBuf> = table
+            .lines()
+            .map(|line| PathBuf::from(line.split(' ').nth(4).unwrap()))
+            .filter(|path| path.starts_with(&self.root))
+            .collect();
+        mounts.sort();
+        mounts
+    }
+
+    /// All loop devices on files in the temporary directory, and devices on those.
+    pub fn loops(&self) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        let all: Vec<(String, String)> = fs::read_dir("/sys/block")
+            .unwrap()
+            .filter_map(|entry| {
+                let entry = entry.unwrap();
+                let backing = fs::read_to_string(entry.path().join("loop/backing_file")).ok()?;
+                Some((format!("/dev/{}", entry.file_name().to_str()?), backing.trim_end().to_owned()))
+            })
+            .collect();
+        for _ in 0..3 {
+            for (device, backing) in &all {
+                let ours = backing.starts_with(self.root.to_str().unwrap()) || found.contains(backing);
+                if ours && !found.contains(device) {
+                    found.push(device.clone());
+                }
+            }
+        }
+        found
+    }
+
+    pub fn records(&self) -> Vec<PathBuf> {
+        let dir = self.state().join("node/test.csi.bulkhead.dev");
+        let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+        entries
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+            .collect()
+    }
+
+    /// Nothing is mounted, attached, on record or marked.
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        assert_eq!(self.mounts(), Vec::<PathBuf>::new(), "mounts");
+        assert_eq!(self.loops(), Vec::<String>::new(), "loop devices");
+        assert_eq!(self.records(), Vec::<PathBuf>::new(), "journal records");
+        for object in fs::read_dir(self.pool().join("objects")).unwrap() {
+            let users = object.unwrap().path().join("users");
+            assert_eq!(fs::read_dir(&users).unwrap().count(), 0, "{}", users.display());
+        }
+        for pod in fs::read_dir(self.kubelet().join("pods")).unwrap() {
+            let pod = pod.unwrap().path();
+            assert_eq!(fs::read_dir(&pod).unwrap().count(), 0, "{}", pod.display());
+        }
+    }
+}
+
+impl Drop for Env {
+    fn drop(&mut self) {
+        if self._remove.is_none() {
+            return;
+        }
+        for mount in self.mounts().iter().rev() {
+            let _ = rustix::mount::unmount(mount, rustix::mount::UnmountFlags::DETACH);
+        }
+        for device in self.loops().iter().rev() {
+            let _ = Command::new("losetup").args(["-d", device]).status();
+        }
+    }
+}
+
+pub fn volume(name: &str) -> VolumeId {
+    VolumeId::parse(name).unwrap()
+}
+
+pub fn capability(kind: Kind) -> VolumeCapability {
+    capability_with(kind, AccessMode::SingleNodeMultiWriter, &[])
+}
+
+pub fn capability_with(kind: Kind, access_mode: AccessMode, flags: &[&str]) -> VolumeCapability {
+    let access_type = match kind {
+        Kind::Block => AccessType::Block,
+        _ => AccessType::Mount(MountAccess {
+            mount_flags: MountFlags::new(flags.iter().map(|&flag| flag.to_owned()).collect()),
+            ..Default::default()
+        }),
+    };
+    VolumeCapability { access_type, access_mode }
+}
+
+pub fn filesystem(kind: Kind) -> Filesystem {
+    Filesystem {
+        fs_type: if kind == Kind::Xfs { "xfs" } else { "ext4" }.into(),
+        format: FormatPolicy::IfEmpty,
+        mkfs_options: vec![],
+        mount_options: vec![],
+        fsck: FsckPolicy::None,
+        grow: true,
+        read_only: false,
+    }
+}
+
+pub fn plan(name: &str, kind: Kind) -> Plan {
+    let object = PoolObject { pool: POOL.into(), name: name.into() };
+    Plan {
+        access: if kind == Kind::Directory { Access::PoolDirectory(object) } else { Access::PoolImage(object) },
+        usage: match kind {
+            Kind::Block => Usage::Block(BlockUsage { read_only: false }),
+            _ => Usage::Filesystem(filesystem(kind)),
+        },
+        encryption: None,
+        expected_size_bytes: None,
+    }
+}
+
+impl Env {
+    pub fn stage(&self, name: &str, kind: Kind) -> Stage {
+        Stage {
+            volume_id: volume(name),
+            staging_path: self.staging(name),
+            capability: capability(kind),
+            plan: plan(name, kind),
+        }
+    }
+
+    pub fn unstage(&self, name: &str) -> Unstage {
+        Unstage { volume_id: volume(name), staging_path: self.staging(name) }
+    }
+
+    pub fn publish(&self, name: &str, kind: Kind, pod: &str, read_only: bool) -> Publish {
+        Publish {
+            volume_id: volume(name),
+            staging_path: self.staging(name),
+            target_path: self.target(pod),
+            capability: capability(kind),
+            read_only,
+        }
+    }
+
+    pub fn unpublish(&self, name: &str, pod: &str) -> Unpublish {
+        Unpublish { volume_id: volume(name), target_path: self.target(pod) }
+    }
+
+    pub fn stats(&self, name: &str, path: PathBuf) -> Stats {
+        Stats { volume_id: volume(name), volume_path: path }
+    }
+
+    pub fn expand(&self, name: &str, path: PathBuf, required: u64) -> NodeExpand {
+        NodeExpand { volume_id: volume(name), volume_path: path, required_bytes: Some(required), limit_bytes: None }
+    }
+}
+
+/// Asserts the kind of an error.
+#[track_caller]
+pub fn refused<T: std::fmt::Debug>(result: Result<T, Error>, kind: ErrorKind) -> String {
+    let error = result.expect_err("must be refused");
+    assert_eq!(error.kind(), kind, "{error}");
+    error.message().to_owned()
+}
+
+/// Where data of a published volume is, for a kind.
+pub fn data_path(target: &Path, kind: Kind) -> PathBuf {
+    if kind == Kind::Block { target.to_owned() } else { target.join("data") }
+}
+
+pub fn write_data(target: &Path, kind: Kind) {
+    let mut file = fs::File::options().write(true).create(kind != Kind::Block).open(data_path(target, kind)).unwrap();
+    std::io::Write::write_all(&mut file, DATA).unwrap();
+    file.sync_all().unwrap();
+}
+
+#[track_caller]
+pub fn assert_data(target: &Path, kind: Kind) {
+    let mut found = vec![0; DATA.len()];
+    let mut file = fs::File::open(data_path(target, kind)).unwrap();
+    std::io::Read::read_exact(&mut file, &mut found).unwrap();
+    assert_eq!(found, DATA);
+}
+
+const DATA: &[u8] = b"what a tenant wrote";
+
+/// A program of the system, which must succeed.
+#[track_caller]
+pub fn tool(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}

@@ -1,0 +1,93 @@
+//! The node engine on the real kernel: loop devices, ext4, xfs, bind mounts, SIGKILL.
+//!
+//! Needs root. Everything happens in a private mount namespace and a temporary directory; whatever a test leaves is taken
+//! down when it ends, also when it fails. Loop devices are not in a namespace, so only those on files in that
+//! directory are looked at and touched.
+//!
+//! Arguments: parts of test names. Without any, all tests run.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod block;
+mod child;
+mod directory;
+mod env;
+mod expand;
+mod filesystem;
+mod format;
+mod helpers;
+mod kill;
+mod paths;
+mod pool;
+mod publish;
+mod recovery;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+type Test = (&'static str, fn());
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == child::MARK) {
+        return child::run(&arguments[1..]);
+    }
+    if !rustix::process::geteuid().is_root() {
+        println!("NOT RUN: all tests of the node engine on the real kernel. They need root (mounts, loop devices).");
+        return if std::env::var("CI").is_ok_and(|ci| ci == "true") { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    }
+    if std::env::var_os(env::INSIDE).is_none() {
+        return enter(&arguments);
+    }
+    run(&arguments)
+}
+
+/// Runs itself again in a private mount namespace.
+fn enter(arguments: &[String]) -> ExitCode {
+    let status = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(arguments)
+        .env(env::INSIDE, "1")
+        .status()
+        .expect("unshare(1) is needed");
+    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(arguments: &[String]) -> ExitCode {
+    let all: Vec<Test> = [
+        filesystem::TESTS,
+        format::TESTS,
+        block::TESTS,
+        directory::TESTS,
+        publish::TESTS,
+        paths::TESTS,
+        expand::TESTS,
+        recovery::TESTS,
+        helpers::TESTS,
+        pool::TESTS,
+        kill::TESTS,
+    ]
+    .concat();
+    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let chosen: Vec<Test> = all
+        .into_iter()
+        .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|part| name.contains(*part)))
+        .collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        chosen.iter().for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    let mut failed = Vec::new();
+    for (name, test) in &chosen {
+        let started = Instant::now();
+        let passed = catch_unwind(AssertUnwindSafe(test)).is_ok();
+        println!("test {name} ... {} ({:.2?})", if passed { "ok" } else { "FAILED" }, started.elapsed());
+        if !passed {
+            failed.push(*name);
+        }
+    }
+    println!("{} passed; {} failed {failed:?}", chosen.len() - failed.len(), failed.len());
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,116 @@
+//! The command line. Exit status: 0 done, 1 failed, 2 wrong usage or config.
+
+use crate::{
+    config::{Config, json_schema},
+    inspect,
+    registry::Mode,
+    serve::{self, Failure},
+    telemetry,
+};
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+#[derive(Parser)]
+#[command(
+    name = "bulkhead",
+    version,
+    about = "Serves CSI and forwards volume operations to sandboxed WebAssembly backends."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How log lines look.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    log_format: telemetry::Format,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve every driver of a config until SIGTERM.
+    Serve {
+        /// The config file.
+        #[arg(long)]
+        config: PathBuf,
+        /// Which halves to serve.
+        #[arg(long, value_enum, default_value = "all")]
+        mode: Mode,
+    },
+    /// Validate a config and load its backends without serving.
+    Check {
+        /// The config file.
+        file: PathBuf,
+        /// Which halves would be served.
+        #[arg(long, value_enum, default_value = "all")]
+        mode: Mode,
+    },
+    /// Show what a component offers and what it asks for, as config ready to paste.
+    Inspect {
+        /// The component.
+        file: PathBuf,
+    },
+    /// Print the JSON schema of the config file.
+    Schema,
+}
+
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+
+/// Runs the command of the process's arguments.
+pub fn run() -> ExitCode {
+    // Wrong usage ends the process with status 2 in here.
+    let cli = Cli::parse();
+    telemetry::start(cli.log_format);
+    match command(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Config(errors)) => {
+            errors.iter().for_each(|error| eprintln!("{error}"));
+            ExitCode::from(WRONG_USAGE)
+        }
+        Err(Failure::Other(error)) => {
+            eprintln!("bulkhead: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn command(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve { config, mode } => {
+            bulkhead_node::forbid_core_dumps().map_err(anyhow::Error::from)?;
+            let config = load(&config)?;
+            runtime()?.block_on(serve::serve(&config, mode))
+        }
+        Command::Check { file, mode } => {
+            let config = load(&file)?;
+            runtime()?.block_on(serve::check(&config, mode))?;
+            println!("{}: ok, {} driver(s)", file.display(), config.drivers.len());
+            Ok(())
+        }
+        Command::Inspect { file } => {
+            print!("{}", runtime()?.block_on(inspect::report(&file))?);
+            Ok(())
+        }
+        Command::Schema => {
+            println!("{:#}", json_schema());
+            Ok(())
+        }
+    }
+}
+
+fn load(path: &Path) -> Result<Config, Failure> {
+    Config::load(path, &|name| std::env::var(name).ok()).map_err(Failure::Config)
+}
+
+/// The runtime that serves gRPC; guests have their own.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("serve")
+        .enable_all()
+        .build()
+        .context("can't start the runtime")
+}

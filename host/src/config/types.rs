@@ -1,0 +1,207 @@
+//! What the rest of the host sees of the config. Paths are absolute, sizes are bytes, defaults are filled in.
+
+use super::{ConfigError, Place};
+use bulkhead_domain::{StringMap, offer::Interface};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The file, as it was named.
+    pub file: PathBuf,
+    /// Journal, state and compile cache; mode 0700.
+    pub state_dir: PathBuf,
+    /// Where `stateDir` stands; the start of the file if it is a default.
+    pub state_dir_at: Place,
+    /// Who this host is.
+    pub node: NodeConfig,
+    /// At least one.
+    pub drivers: Vec<DriverConfig>,
+    /// Bytes of linear memory over all backends together.
+    pub total_memory_bytes: u64,
+    /// Where that stands; the start of the file if it is a default.
+    pub total_memory_at: Place,
+}
+
+/// Who this host is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// CSI node_id, 1 to 256 bytes.
+    pub id: String,
+    /// Staging and target paths must lie beneath. Absolute, without `..`.
+    pub kubelet_root: PathBuf,
+    /// Published with the node's facts.
+    pub labels: StringMap,
+}
+
+/// One CSI driver: a name, a socket, a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriverConfig {
+    /// CSI plugin name, at most 63 characters.
+    pub name: String,
+    /// Its place.
+    pub name_at: Place,
+    /// Path of the unix socket, at most 107 bytes.
+    pub endpoint: PathBuf,
+    /// Its place; of the driver if it came from `CSI_ENDPOINT`.
+    pub endpoint_at: Place,
+    /// Which generation of CSI is spoken.
+    pub csi: CsiVersion,
+    /// What is withheld of what the backend exports.
+    pub offer: Offering,
+    /// What serves it.
+    pub backend: BackendConfig,
+    /// How much one call and all calls may take.
+    pub limits: Limits,
+    /// Where the driver's entry begins.
+    pub at: Place,
+}
+
+/// A generation of CSI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum CsiVersion {
+    /// 1.12, the default: csi-sanity 5.5 refuses capability values of 1.13.
+    #[default]
+    V1_12,
+    /// 1.13.
+    V1_13,
+}
+
+/// What is withheld of what a backend exports. The default withholds nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Offering {
+    /// Interfaces that count as not exported.
+    pub withheld: BTreeSet<Interface>,
+    /// VOLUME_MOUNT_GROUP counts as not promised.
+    pub withhold_mount_group: bool,
+}
+
+/// The component and what it gets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BackendConfig {
+    /// The component's file.
+    pub source: PathBuf,
+    /// Where `source` stands.
+    pub source_at: Place,
+    /// SHA-256 that the file must have.
+    pub digest: Option<[u8; 32]>,
+    /// Where `digest` stands, if it is set.
+    pub digest_at: Option<Place>,
+    /// The backend's own settings: nested keys joined by dots, list items by index, all values as text as written.
+    pub config: BTreeMap<String, String>,
+    /// What it may use.
+    pub grants: Grants,
+}
+
+/// What a backend may use. The default is nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grants {
+    /// Pools by name.
+    pub pools: BTreeMap<String, Pool>,
+    /// The key-value store.
+    pub state: bool,
+    /// Secrets as handles; none = not even those.
+    pub secrets: Option<SecretsGrant>,
+    /// Where it may connect to.
+    pub http: Vec<HttpGrant>,
+    /// Kinds of access that its plans may use: names of [`bulkhead_domain::plan::Access::NAMES`].
+    pub access: BTreeSet<String>,
+    /// Where a missing grant would go: `grants`, or `backend` if there are none.
+    pub at: Place,
+}
+
+/// A directory of the host that a backend may keep objects in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// The directory.
+    pub path: PathBuf,
+    /// Where the path stands.
+    pub at: Place,
+}
+
+/// What a backend may do with secrets beyond naming them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SecretsGrant {
+    /// `secrets-sign`.
+    pub sign: bool,
+    /// `secrets-reveal`.
+    pub reveal: bool,
+}
+
+/// One place that a backend may send requests to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpGrant {
+    /// How.
+    pub scheme: Scheme,
+    /// Host name or address, lower case, an IPv6 address without brackets.
+    pub host: String,
+    /// Port; by default the scheme's.
+    pub port: u16,
+    /// Upper case, at least one.
+    pub methods: BTreeSet<String>,
+    /// Name of the auth profile that signs its requests.
+    pub auth: Option<String>,
+    /// Where the entry begins.
+    pub at: Place,
+}
+
+/// A scheme that requests may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scheme {
+    /// `http`.
+    Http,
+    /// `https`.
+    Https,
+}
+
+/// How much one backend may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of linear memory of one call, 1 MiB to 4 GiB. Default 64 MiB.
+    pub memory_bytes: u64,
+    /// Longest that a call may take, 100 ms to 10 min. Default 30 s.
+    pub call_timeout: Duration,
+    /// Calls in flight, 1 to 1000. Default 64.
+    pub concurrency: u32,
+    /// Lines that one call may log, 0 to 200 (the interface's own limit). Default 200.
+    pub log_lines: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory_bytes: 64 << 20, call_timeout: Duration::from_secs(30), concurrency: 64, log_lines: 200 }
+    }
+}
+
+impl Config {
+    /// Default of [`Config::total_memory_bytes`].
+    pub const TOTAL_MEMORY_BYTES: u64 = 1 << 30;
+
+    /// `FILE:LINE:COLUMN`, for messages.
+    pub fn locate(&self, place: Place) -> String {
+        format!("{}:{place}", self.file.display())
+    }
+
+    /// An error about a value of this file, for checks that are made elsewhere. `key` is the value's path, e.g.
+    /// `drivers[0].backend.source`; `message` says what is wrong and what to do.
+    pub fn error(&self, place: Place, key: impl Into<String>, message: impl Into<String>) -> ConfigError {
+        ConfigError::new(&self.file, Some(place), key, message)
+    }
+}
+
+impl fmt::Debug for BackendConfig {
+    /// Without the values of `config`: they may come from the environment.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackendConfig")
+            .field("source", &self.source)
+            .field("source_at", &self.source_at)
+            .field("digest", &self.digest.map(hex::encode))
+            .field("digest_at", &self.digest_at)
+            .field("config", &self.config.keys())
+            .field("grants", &self.grants)
+            .finish()
+    }
+}

@@ -1,0 +1,39 @@
+//! Identity service.
+
+use super::{
+    render,
+    server::Service,
+    status::{answer, timeout},
+};
+use bulkhead_proto::v1::{self, identity_server::Identity};
+use tonic::{Request, Response, Status};
+
+#[tonic::async_trait]
+impl Identity for Service {
+    async fn get_plugin_info(
+        &self,
+        _request: Request<v1::GetPluginInfoRequest>,
+    ) -> Result<Response<v1::GetPluginInfoResponse>, Status> {
+        let info = &self.driver().offer().info;
+        Ok(Response::new(v1::GetPluginInfoResponse {
+            name: self.driver().name().to_owned(),
+            vendor_version: info.vendor_version.clone(),
+            manifest: info.manifest.clone(),
+        }))
+    }
+
+    async fn get_plugin_capabilities(
+        &self,
+        _request: Request<v1::GetPluginCapabilitiesRequest>,
+    ) -> Result<Response<v1::GetPluginCapabilitiesResponse>, Status> {
+        Ok(Response::new(render::plugin_capabilities(self.driver().offer())))
+    }
+
+    async fn probe(&self, request: Request<v1::ProbeRequest>) -> Result<Response<v1::ProbeResponse>, Status> {
+        let run = async {
+            let ready = self.driver().probe(timeout(request.metadata())).await?;
+            Ok(v1::ProbeResponse { ready: Some(ready) })
+        };
+        answer(self.driver(), "Probe", "-", run).await
+    }
+}

@@ -1,0 +1,17 @@
+//! The only room that knows protobuf and gRPC codes: it parses requests into domain values and renders answers.
+//!
+//! **Invariant:** every INVALID_ARGUMENT about the shape of a request arises in `parse`, before anything else is looked
+//! at. No policy lives here.
+
+mod controller;
+mod identity;
+mod node;
+mod others;
+mod parse;
+mod render;
+mod server;
+mod socket;
+mod status;
+
+pub use server::{Service, serve};
+pub use socket::{BindError, Socket, probe_socket};

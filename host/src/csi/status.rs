@@ -1,0 +1,143 @@
+//! From domain errors to gRPC codes: the one table.
+
+use crate::ops::Driver;
+use bulkhead_domain::{Error, ErrorKind, Result};
+use std::{
+    fmt::Display,
+    future::Future,
+    time::{Duration, Instant},
+};
+use tonic::{
+    Code, Response, Status,
+    codegen::http::{self, HeaderMap, HeaderValue},
+};
+
+/// The gRPC code of an error.
+pub fn code(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::InvalidArgument => Code::InvalidArgument,
+        ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::AlreadyExists => Code::AlreadyExists,
+        ErrorKind::ResourceExhausted => Code::ResourceExhausted,
+        ErrorKind::FailedPrecondition => Code::FailedPrecondition,
+        ErrorKind::OutOfRange => Code::OutOfRange,
+        ErrorKind::PermissionDenied => Code::PermissionDenied,
+        ErrorKind::Unauthenticated => Code::Unauthenticated,
+        ErrorKind::Aborted => Code::Aborted,
+        ErrorKind::Unavailable => Code::Unavailable,
+        ErrorKind::DeadlineExceeded => Code::DeadlineExceeded,
+        ErrorKind::Unimplemented => Code::Unimplemented,
+        ErrorKind::Internal => Code::Internal,
+    }
+}
+
+/// The status of an error. Its details are empty, as the specification demands.
+pub fn status(error: &Error) -> Status {
+    Status::new(code(error.kind()), error.message())
+}
+
+/// Runs one RPC and logs it in one line: errors of the client at `info`, the host's and backend's at `warn`, the rest at
+/// `debug`. The request itself is never logged, only what it is about.
+pub async fn answer<T>(
+    driver: &Driver,
+    rpc: &'static str,
+    subject: impl Display,
+    run: impl Future<Output = Result<T>>,
+) -> std::result::Result<Response<T>, Status> {
+    let start = Instant::now();
+    let result = run.await;
+    let (ms, driver) = (start.elapsed().as_millis(), driver.name());
+    match result {
+        Ok(reply) => {
+            tracing::debug!(driver, rpc, %subject, ms, "ok");
+            Ok(Response::new(reply))
+        }
+        Err(error) => {
+            let (code, reason) = (code(error.kind()), error.message());
+            match error.kind() {
+                ErrorKind::Internal | ErrorKind::Unavailable | ErrorKind::DeadlineExceeded => {
+                    tracing::warn!(driver, rpc, %subject, ms, ?code, reason, "failed");
+                }
+                _ => tracing::info!(driver, rpc, %subject, ms, ?code, reason, "refused"),
+            }
+            Err(status(&error))
+        }
+    }
+}
+
+/// The time that the client gives a call: header `grpc-timeout`, at most eight digits and a unit.
+pub fn timeout(headers: &tonic::metadata::MetadataMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let amount: u64 = (digits.len() <= 8).then(|| digits.parse().ok()).flatten()?;
+    Some(match unit {
+        "H" => Duration::from_secs(amount * 3600),
+        "M" => Duration::from_secs(amount * 60),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
+/// Sets right what the gRPC library answers by itself: a message above its limit is RESOURCE_EXHAUSTED (it says
+/// OUT_OF_RANGE, which has another meaning in CSI), bytes that are no message are INVALID_ARGUMENT (it says INTERNAL), and
+/// an error without a message gets one.
+pub fn correct<B>(mut response: http::Response<B>) -> http::Response<B> {
+    const STATUS: &str = "grpc-status";
+    const MESSAGE: &str = "grpc-message";
+    let text = |headers: &HeaderMap, name: &str| {
+        headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    };
+    let headers = response.headers_mut();
+    let (status, message) = (text(headers, STATUS), text(headers, MESSAGE));
+    let corrected = match status.as_str() {
+        "" | "0" => None,
+        "11" if message.contains("message%20length%20too%20large") => Some((Code::ResourceExhausted, None)),
+        "13" if message.starts_with("failed%20to%20decode") => Some((Code::InvalidArgument, None)),
+        "12" if message.is_empty() => Some((Code::Unimplemented, Some("no%20such%20method"))),
+        _ => None,
+    };
+    if let Some((code, message)) = corrected {
+        headers.insert(STATUS, HeaderValue::from(code as i32));
+        if let Some(message) = message {
+            headers.insert(MESSAGE, HeaderValue::from_static(message));
+        }
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts() {
+        let parse = |text: &str| {
+            let mut headers = tonic::metadata::MetadataMap::new();
+            headers.insert("grpc-timeout", text.parse().unwrap());
+            timeout(&headers)
+        };
+        assert_eq!(parse("10S"), Some(Duration::from_secs(10)));
+        assert_eq!(parse("1500m"), Some(Duration::from_millis(1500)));
+        assert_eq!(parse("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        for bad in ["", "S", "10", "10x", "-1S", "999999999S"] {
+            assert_eq!(parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_library_says_is_corrected() {
+        let fix = |status: &'static str, message: &'static str| {
+            let response =
+                http::Response::builder().header("grpc-status", status).header("grpc-message", message).body(());
+            let response = correct(response.unwrap());
+            response.headers()["grpc-status"].to_str().unwrap().to_owned()
+        };
+        assert_eq!(fix("11", "Error,%20decoded%20message%20length%20too%20large:%20found"), "8");
+        assert_eq!(fix("11", "the%20size"), "11");
+        assert_eq!(fix("13", "failed%20to%20decode%20Protobuf%20message"), "3");
+        assert_eq!(fix("13", "a%20bug"), "13");
+    }
+}

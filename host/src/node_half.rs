@@ -1,0 +1,35 @@
+//! Joins the node engine, which knows nothing of this crate, to what the use-cases ask for.
+
+use crate::ops::ports::NodeEngine;
+use bulkhead_domain::{
+    Result,
+    node::{NodeExpand, Publish, Stage, Stats, Unpublish, Unstage, Usage},
+};
+use bulkhead_node::Engine;
+use std::time::Duration;
+
+impl NodeEngine for Engine {
+    fn stage(&self, request: Stage) -> Result<()> {
+        Self::stage(self, &request)
+    }
+
+    fn unstage(&self, request: Unstage) -> Result<()> {
+        Self::unstage(self, &request)
+    }
+
+    fn publish(&self, request: Publish) -> Result<()> {
+        Self::publish(self, &request)
+    }
+
+    fn unpublish(&self, request: Unpublish) -> Result<()> {
+        Self::unpublish(self, &request)
+    }
+
+    fn stats(&self, request: Stats, timeout: Duration) -> Result<Vec<Usage>> {
+        Self::stats(self, &request, timeout)
+    }
+
+    fn expand(&self, request: NodeExpand) -> Result<u64> {
+        Self::expand(self, &request)
+    }
+}

@@ -1,0 +1,66 @@
+//! The Identity service.
+
+use super::{
+    Driver,
+    ports::{CallContext, Effect, Role},
+};
+use bulkhead_domain::{Error, Result, request::Secrets};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+use tokio::sync::Mutex;
+
+/// How long an answer of a backend's probe is good for, so that many probing clients cost the storage system nothing.
+const PROBE_TTL: Duration = Duration::from_secs(3);
+
+/// The last answer of a backend's probe.
+#[derive(Default)]
+pub(super) struct ProbeCache(Mutex<Option<(Instant, Result<bool>)>>);
+
+impl Driver {
+    /// Probe: ready or still starting up.
+    ///
+    /// # Errors
+    /// FAILED_PRECONDITION with the backend's reason: the specification's code for a plugin that is not healthy.
+    pub async fn probe(&self, timeout: Option<Duration>) -> Result<bool> {
+        // Held across the call: probes that come meanwhile wait for its answer instead of asking again.
+        let mut last = self.inner.probe.0.lock().await;
+        if let Some((when, answer)) = last.as_ref()
+            && when.elapsed() < PROBE_TTL
+        {
+            return answer.clone();
+        }
+        let cx = self.context(Role::Controller, Effect::None, timeout, None, Secrets::default());
+        let (deadline, backend) = (cx.deadline, self.inner.backend.clone());
+        let answer = self
+            .inner
+            .work
+            .run(deadline, async move { backend.probe(cx).await })
+            .await
+            .map_err(|e| Error::failed_precondition(format_args!("the backend is not healthy: {e}")));
+        *last = Some((Instant::now(), answer.clone()));
+        answer
+    }
+
+    /// The circumstances of a call. `timeout` is the client's; the configured one is the ceiling.
+    pub(super) fn context(
+        &self,
+        role: Role,
+        effect: Effect,
+        timeout: Option<Duration>,
+        idempotency_key: Option<String>,
+        secrets: Secrets,
+    ) -> CallContext {
+        static COUNTER: AtomicU64 = AtomicU64::new(1);
+        let timeout = timeout.map_or(self.inner.call_timeout, |t| t.min(self.inner.call_timeout));
+        CallContext {
+            request_id: format!("{:x}-{:x}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)),
+            deadline: Instant::now() + timeout,
+            role,
+            effect,
+            idempotency_key,
+            secrets,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The use-cases: the order of steps of every RPC, locks and idempotency.
+//!
+//! **Invariant:** this room sees the storage system and the node through the traits in [`ports`] only. It knows neither
+//! protobuf nor wasmtime nor the kernel.
+
+pub mod controller;
+pub mod identity;
+pub mod lock;
+pub mod node;
+pub mod ports;
+pub mod token;
+pub mod work;
+
+use crate::ops::{
+    lock::Locks,
+    ports::{Backend, NodeEngine},
+};
+use bulkhead_domain::{node::NodeFacts, offer::Offer};
+use std::{sync::Arc, time::Duration};
+
+/// One configured driver: a backend, perhaps a node engine, and the locks over both. Cheap to clone.
+#[derive(Clone)]
+pub struct Driver {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: String,
+    backend: Arc<dyn Backend>,
+    engine: Option<Arc<dyn NodeEngine>>,
+    facts: NodeFacts,
+    controller: bool,
+    call_timeout: Duration,
+    locks: Locks,
+    work: work::Work,
+    probe: identity::ProbeCache,
+}
+
+/// What a [`Driver`] is made of.
+pub struct Parts {
+    /// CSI driver name.
+    pub name: String,
+    /// The loaded backend.
+    pub backend: Arc<dyn Backend>,
+    /// None in controller mode.
+    pub engine: Option<Arc<dyn NodeEngine>>,
+    /// What this node says about itself.
+    pub facts: NodeFacts,
+    /// False in node mode.
+    pub controller: bool,
+    /// Longest time for one call, whatever the client allows.
+    pub call_timeout: Duration,
+    /// Where work runs and is counted.
+    pub work: work::Work,
+}
+
+impl Driver {
+    /// Puts a driver together.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                name: parts.name,
+                backend: parts.backend,
+                engine: parts.engine,
+                facts: parts.facts,
+                controller: parts.controller,
+                call_timeout: parts.call_timeout,
+                locks: Locks::default(),
+                work: parts.work,
+                probe: identity::ProbeCache::default(),
+            }),
+        }
+    }
+
+    /// CSI driver name.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// What the backend offers.
+    pub fn offer(&self) -> &Offer {
+        self.inner.backend.offer()
+    }
+
+    /// This process serves the controller half.
+    pub fn serves_controller(&self) -> bool {
+        self.inner.controller && self.offer().has_controller()
+    }
+
+    /// This process serves the node half.
+    pub fn serves_node(&self) -> bool {
+        self.inner.engine.is_some()
+    }
+}

@@ -1,0 +1,153 @@
+//! The Node service: the backend is asked for a plan at stage and for nothing else; everything after works from the node
+//! engine's journal.
+
+use super::{
+    Driver,
+    ports::{Effect, NodeEngine, PlanRequest, Role},
+    work::blocking,
+};
+use bulkhead_domain::{
+    Error, Result,
+    capability::VolumeCapability,
+    node::{NodeExpand, NodeInfo, Publish, Stage, Stats, Unpublish, Unstage, Usage},
+    offer::Interface,
+    plan::{self, Plan},
+    request::{NodeStageVolume, Secrets},
+    volume::VolumeId,
+};
+use std::{sync::Arc, time::Duration};
+
+/// Longest wait for a file system's figures: a dead one must not keep a caller.
+const STATS_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Driver {
+    fn engine(&self) -> Result<Arc<dyn NodeEngine>> {
+        match &self.inner.engine {
+            Some(engine) if self.offer().has(Interface::Node) => Ok(engine.clone()),
+            _ => Err(Error::unimplemented(format_args!("driver {} does not offer the node service here", self.name()))),
+        }
+    }
+
+    /// NodeStageVolume: plan, then carry it out. Locks the volume.
+    ///
+    /// # Errors
+    /// As the specification's table.
+    pub async fn node_stage_volume(&self, request: NodeStageVolume, timeout: Option<Duration>) -> Result<()> {
+        let engine = self.engine()?;
+        let guard = self.lock(&request.volume_id)?;
+        let cx = self.context(Role::Node, Effect::None, timeout, None, request.secrets);
+        let (deadline, backend, facts) = (cx.deadline, self.inner.backend.clone(), self.inner.facts.clone());
+        let operation = async move {
+            let guard = guard;
+            let ask = PlanRequest {
+                volume_id: request.volume_id.clone(),
+                context: request.context,
+                publish_context: request.publish_context,
+                capability: request.capability.clone(),
+                node: facts,
+            };
+            let plan = backend.plan_volume(cx, ask).await?;
+            check_fits(&plan, &request.capability)?;
+            let stage = Stage {
+                volume_id: request.volume_id,
+                staging_path: request.staging_path,
+                capability: request.capability,
+                plan,
+            };
+            blocking(move || {
+                let _guard = guard;
+                engine.stage(stage)
+            })
+            .await
+        };
+        self.inner.work.run(deadline, operation).await
+    }
+
+    /// NodeUnstageVolume. Locks the volume.
+    ///
+    /// # Errors
+    /// FAILED_PRECONDITION while it is published.
+    pub async fn node_unstage_volume(&self, request: Unstage, timeout: Option<Duration>) -> Result<()> {
+        self.locked(request.volume_id.clone(), timeout, move |engine| engine.unstage(request)).await
+    }
+
+    /// NodePublishVolume. Locks the volume.
+    ///
+    /// # Errors
+    /// As the specification's table.
+    pub async fn node_publish_volume(&self, mut request: Publish, timeout: Option<Duration>) -> Result<()> {
+        request.read_only |= request.capability.access_mode.is_reader_only();
+        self.locked(request.volume_id.clone(), timeout, move |engine| engine.publish(request)).await
+    }
+
+    /// NodeUnpublishVolume. Locks the volume.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub async fn node_unpublish_volume(&self, request: Unpublish, timeout: Option<Duration>) -> Result<()> {
+        self.locked(request.volume_id.clone(), timeout, move |engine| engine.unpublish(request)).await
+    }
+
+    /// NodeExpandVolume: bytes after the call. Locks the volume.
+    ///
+    /// # Errors
+    /// NOT_FOUND, FAILED_PRECONDITION, OUT_OF_RANGE.
+    pub async fn node_expand_volume(&self, request: NodeExpand, timeout: Option<Duration>) -> Result<u64> {
+        self.locked(request.volume_id.clone(), timeout, move |engine| engine.expand(request)).await
+    }
+
+    /// NodeGetVolumeStats. Takes no lock: it changes nothing, and a dead file system must not hold one.
+    ///
+    /// # Errors
+    /// NOT_FOUND; DEADLINE_EXCEEDED from a file system that does not answer.
+    pub async fn node_get_volume_stats(&self, request: Stats, timeout: Option<Duration>) -> Result<Vec<Usage>> {
+        let engine = self.engine()?;
+        let cx = self.context(Role::Node, Effect::None, timeout, None, Secrets::default());
+        let patience = timeout.map_or(STATS_TIMEOUT, |t| t.min(STATS_TIMEOUT));
+        self.inner.work.run(cx.deadline, blocking(move || engine.stats(request, patience))).await
+    }
+
+    /// NodeGetInfo: this node's id and what the backend says about it. Takes no lock: it changes nothing.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub async fn node_get_info(&self, timeout: Option<Duration>) -> Result<(String, NodeInfo)> {
+        let node_id = self.inner.facts.node_id.clone();
+        if !self.offer().has(Interface::Node) {
+            return Ok((node_id, NodeInfo::default()));
+        }
+        let cx = self.context(Role::Node, Effect::None, timeout, None, Secrets::default());
+        let (deadline, backend, facts) = (cx.deadline, self.inner.backend.clone(), self.inner.facts.clone());
+        let info = self.inner.work.run(deadline, async move { backend.get_node_info(cx, facts).await }).await?;
+        Ok((node_id, info))
+    }
+
+    /// Runs one step of the engine on a blocking thread that keeps the volume's lock until it ends.
+    async fn locked<T: Send + 'static>(
+        &self,
+        volume_id: VolumeId,
+        timeout: Option<Duration>,
+        step: impl FnOnce(&dyn NodeEngine) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let engine = self.engine()?;
+        let guard = self.lock(&volume_id)?;
+        let cx = self.context(Role::Node, Effect::Possible, timeout, None, Secrets::default());
+        let operation = blocking(move || {
+            let _guard = guard;
+            step(engine.as_ref())
+        });
+        self.inner.work.run(cx.deadline, operation).await
+    }
+}
+
+/// The plan is about the kind of use that was asked for.
+fn check_fits(plan: &Plan, capability: &VolumeCapability) -> Result<()> {
+    match (capability.is_block(), &plan.usage) {
+        (true, plan::Usage::Block(_)) if !plan.access.is_block_device() => Err(Error::failed_precondition(
+            format_args!("the backend's plan gives no block device: {} is a file system", plan.access.name()),
+        )),
+        (true, plan::Usage::Block(_)) | (false, plan::Usage::Filesystem(_)) => Ok(()),
+        (true, _) => Err(Error::failed_precondition("the backend plans a file system for block access")),
+        (false, _) => Err(Error::failed_precondition("the backend plans a raw device for mount access")),
+    }
+}

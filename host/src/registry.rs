@@ -1,0 +1,140 @@
+//! Drivers that are loaded: `DriverConfig -> Verified -> Compiled -> Ready -> Driver`. Used by `serve` and by `check`, so that
+//! what passes the one passes the other.
+
+use crate::{
+    config::{Config, ConfigError, DriverConfig, Place},
+    imports::{Granted, PoolStore},
+    loader,
+    ops::{Driver, Parts, ports::NodeEngine, work::Work},
+    wasm::{CompileCache, Compiled, Engine, EngineSettings, LoadError, Permissions, Ready},
+};
+use bulkhead_domain::node::NodeFacts;
+use std::{collections::BTreeMap, fmt::Display, path::PathBuf, sync::Arc, time::Instant};
+
+/// Which halves a process serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// Controller and node.
+    All,
+    /// Controller only: touches no mount.
+    Controller,
+    /// Node only.
+    Node,
+}
+
+impl Mode {
+    /// Serves the controller half.
+    pub fn controller(self) -> bool {
+        self != Self::Node
+    }
+
+    /// Serves the node half.
+    pub fn node(self) -> bool {
+        self != Self::Controller
+    }
+}
+
+/// A driver with where it will be served.
+pub struct Loaded<'a> {
+    /// As configured.
+    pub config: &'a DriverConfig,
+    /// Its backend.
+    pub ready: Ready,
+    /// Its pools.
+    pub pools: Arc<PoolStore>,
+}
+
+/// An engine that is large enough for all drivers of a config.
+///
+/// # Errors
+/// The kernel refuses the address space or the threads.
+pub fn engine(config: &Config) -> anyhow::Result<Engine> {
+    let limits = || config.drivers.iter().map(|driver| driver.limits);
+    Engine::new(EngineSettings {
+        max_instance_memory: limits().map(|l| l.memory_bytes).max().unwrap_or_default(),
+        // One more for each backend: it is asked what it is while it is loaded.
+        max_calls: limits().map(|l| l.concurrency.saturating_add(1)).fold(0, u32::saturating_add),
+        total_memory: config.total_memory_bytes,
+    })
+}
+
+/// Loads every driver. All that is wrong is reported, not only the first.
+///
+/// # Errors
+/// One for each driver that can't be loaded, with its place in the config.
+pub async fn load<'a>(
+    config: &'a Config,
+    mode: Mode,
+    engine: &Engine,
+    cache: Option<&CompileCache>,
+) -> Result<Vec<Loaded<'a>>, Vec<ConfigError>> {
+    let (mut loaded, mut errors) = (vec![], vec![]);
+    for driver in &config.drivers {
+        match load_one(config, driver, mode, engine, cache).await {
+            Ok(one) => loaded.push(one),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(loaded) } else { Err(errors) }
+}
+
+async fn load_one<'a>(
+    config: &'a Config,
+    driver: &'a DriverConfig,
+    mode: Mode,
+    engine: &Engine,
+    cache: Option<&CompileCache>,
+) -> Result<Loaded<'a>, ConfigError> {
+    let backend = &driver.backend;
+    let at = |place: Place, key: &str, what: &dyn Display| {
+        let key = format!("drivers[{}].backend.{key}", driver.name);
+        config.error(place, key, what.to_string())
+    };
+    let start = Instant::now();
+    let fetched = loader::fetch(&backend.source).map_err(|e| at(backend.source_at, "source", &e))?;
+    let verified =
+        fetched.verify(backend.digest).map_err(|e| at(backend.digest_at.unwrap_or(backend.source_at), "digest", &e))?;
+    let paths: BTreeMap<String, PathBuf> =
+        backend.grants.pools.iter().map(|(name, pool)| (name.clone(), pool.path.clone())).collect();
+    let pools = Arc::new(PoolStore::open(&paths).map_err(|e| at(backend.grants.at, "grants.pools", &e))?);
+    let granted = if paths.is_empty() { Granted::default() } else { Granted::pools(pools.clone()) };
+    let load_error = |e: LoadError| match &e {
+        LoadError::NotGranted { .. } => at(backend.grants.at, "grants", &e),
+        _ => at(backend.source_at, "source", &format_args!("{} {e}", backend.source.display())),
+    };
+    let (digest, compiler, cache) = (*verified.digest(), engine.clone(), cache.cloned());
+    let compiled = tokio::task::spawn_blocking(move || Compiled::new(&compiler, cache.as_ref(), &verified))
+        .await
+        .map_err(|e| at(backend.source_at, "source", &format_args!("the compiler failed: {e}")))?
+        .map_err(load_error)?;
+    let from_cache = compiled.from_cache();
+    let permissions = Permissions {
+        driver: driver.name.clone(),
+        config: backend.config.clone(),
+        granted,
+        access: backend.grants.access.clone(),
+        memory_bytes: driver.limits.memory_bytes,
+        concurrency: driver.limits.concurrency,
+        log_lines: driver.limits.log_lines,
+        node_only: !mode.controller(),
+    };
+    let ready = compiled.ready(engine, permissions).await.map_err(load_error)?;
+    let ms = start.elapsed().as_millis();
+    tracing::info!(driver = driver.name, digest = hex::encode(digest), from_cache, ms, "backend is ready");
+    Ok(Loaded { config: driver, ready, pools })
+}
+
+impl Loaded<'_> {
+    /// Makes the driver that is served.
+    pub fn into_driver(self, mode: Mode, engine: Option<Arc<dyn NodeEngine>>, facts: NodeFacts, work: Work) -> Driver {
+        Driver::new(Parts {
+            name: self.config.name.clone(),
+            backend: Arc::new(self.ready),
+            engine,
+            facts,
+            controller: mode.controller(),
+            call_timeout: self.config.limits.call_timeout,
+            work,
+        })
+    }
+}

@@ -1,0 +1,16 @@
+//! Generated from the WIT. The world `everything` is bound for its types only: `EverythingPre` would want every export;
+//! each interface is bound by itself instead (see `manifest`).
+
+#![allow(missing_docs, clippy::all, unused_qualifications)]
+
+wasmtime::component::bindgen!({
+    path: "../wit/v0.1",
+    world: "bulkhead:backend/everything",
+    imports: { "bulkhead:backend/pools": async },
+    exports: { default: async },
+    with: { "bulkhead:backend/secrets.secret": crate::wasm::host::SecretHandle },
+    additional_derives: [PartialEq],
+});
+
+pub use bulkhead::backend as imports;
+pub use exports::bulkhead::backend as offered;

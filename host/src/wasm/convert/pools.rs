@@ -1,0 +1,69 @@
+//! The pools import.
+
+use super::{map, map_to_wit};
+use crate::{
+    imports::{Object, ObjectKind, ObjectSpec, PoolInfo, Provisioning},
+    wasm::bindings::imports::pools as wit,
+};
+use bulkhead_domain::{Error, Result, StringMap};
+
+/// What a guest wants an object to be. The pool checks name and size itself.
+pub fn object_spec(spec: wit::ObjectSpec) -> Result<ObjectSpec> {
+    Ok(ObjectSpec {
+        name: spec.name,
+        kind: match spec.kind {
+            wit::ObjectKind::Directory => ObjectKind::Directory,
+            wit::ObjectKind::Image => ObjectKind::Image,
+        },
+        size_bytes: spec.size_bytes,
+        provisioning: provisioning(spec.provisioning),
+        metadata: pool_metadata(spec.metadata)?,
+    })
+}
+
+/// Metadata that a guest keeps with an object.
+pub fn pool_metadata(pairs: Vec<(String, String)>) -> Result<StringMap> {
+    map("metadata", pairs).map_err(Error::invalid_argument)
+}
+
+/// Where the bytes come from.
+pub fn provisioning(provisioning: wit::Provisioning) -> Provisioning {
+    match provisioning {
+        wit::Provisioning::Thin => Provisioning::Thin,
+        wit::Provisioning::Thick => Provisioning::Thick,
+    }
+}
+
+/// An object, for the guest.
+pub fn object_to_wit(object: Object) -> wit::Object {
+    wit::Object {
+        spec: wit::ObjectSpec {
+            name: object.spec.name,
+            kind: match object.spec.kind {
+                ObjectKind::Directory => wit::ObjectKind::Directory,
+                ObjectKind::Image => wit::ObjectKind::Image,
+            },
+            size_bytes: object.spec.size_bytes,
+            provisioning: match object.spec.provisioning {
+                Provisioning::Thin => wit::Provisioning::Thin,
+                Provisioning::Thick => wit::Provisioning::Thick,
+            },
+            metadata: map_to_wit(object.spec.metadata),
+        },
+        version: object.version,
+        allocated_bytes: object.allocated_bytes,
+        created_at_ms: object.created_at_ms,
+        in_use: object.in_use,
+        read_only: object.read_only,
+    }
+}
+
+/// A pool, for the guest.
+pub fn pool_info_to_wit(info: PoolInfo) -> wit::PoolInfo {
+    wit::PoolInfo {
+        total_bytes: info.total_bytes,
+        available_bytes: info.available_bytes,
+        reflinks: info.reflinks,
+        directory_quotas: info.directory_quotas,
+    }
+}

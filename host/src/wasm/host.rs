@@ -1,0 +1,246 @@
+//! The imports, as the guest sees them. What is not granted answers "denied": a component that asks for it in a controller
+//! was refused at load already, so this is met on nodes, where one component serves both halves.
+
+use super::{
+    bindings::imports::{
+        call, config, logging, node_types, plan_types,
+        pools::{self, Object, ObjectSpec, PoolInfo},
+        secrets, secrets_reveal, secrets_sign, state,
+        types::{self, Error as WitError, StringMap},
+    },
+    convert::{self, error_to_wit, object_spec, object_to_wit, pool_info_to_wit},
+    store::{CallState, HasState},
+};
+use crate::{imports, ops::ports::Role};
+use bulkhead_domain::{Error, Result};
+use std::time::Instant;
+use wasmtime::component::{Linker, Resource};
+
+/// What a guest holds in place of a secret.
+#[derive(Debug)]
+pub struct SecretHandle {
+    key: String,
+}
+
+/// Links every import that this host knows.
+pub fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    types::add_to_linker::<_, HasState>(linker, |s| s)?;
+    node_types::add_to_linker::<_, HasState>(linker, |s| s)?;
+    plan_types::add_to_linker::<_, HasState>(linker, |s| s)?;
+    call::add_to_linker::<_, HasState>(linker, |s| s)?;
+    logging::add_to_linker::<_, HasState>(linker, |s| s)?;
+    config::add_to_linker::<_, HasState>(linker, |s| s)?;
+    secrets::add_to_linker::<_, HasState>(linker, |s| s)?;
+    secrets_sign::add_to_linker::<_, HasState>(linker, |s| s)?;
+    secrets_reveal::add_to_linker::<_, HasState>(linker, |s| s)?;
+    state::add_to_linker::<_, HasState>(linker, |s| s)?;
+    pools::add_to_linker::<_, HasState>(linker, |s| s)
+}
+
+impl types::Host for CallState {}
+impl node_types::Host for CallState {}
+impl plan_types::Host for CallState {}
+
+impl call::Host for CallState {
+    fn role(&mut self) -> call::HostRole {
+        match self.cx.role {
+            Role::Controller => call::HostRole::Controller,
+            Role::Node => call::HostRole::Node,
+            Role::Check => call::HostRole::Check,
+        }
+    }
+
+    fn remaining_ms(&mut self) -> u64 {
+        let left = self.cx.deadline.saturating_duration_since(Instant::now());
+        u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn request_id(&mut self) -> String {
+        self.cx.request_id.clone()
+    }
+
+    fn idempotency_key(&mut self) -> Option<String> {
+        self.cx.idempotency_key.clone()
+    }
+
+    fn resume(&mut self) -> Option<String> {
+        // A hint that may be lost: this host does not keep it yet.
+        None
+    }
+}
+
+impl logging::Host for CallState {
+    fn log(&mut self, level: logging::Level, message: String) {
+        let level = match level {
+            logging::Level::Trace => tracing::Level::TRACE,
+            logging::Level::Debug => tracing::Level::DEBUG,
+            logging::Level::Info => tracing::Level::INFO,
+            logging::Level::Warn => tracing::Level::WARN,
+            logging::Level::Error => tracing::Level::ERROR,
+        };
+        CallState::log(self, level, &message);
+    }
+}
+
+impl config::Host for CallState {
+    fn get(&mut self, key: String) -> Option<String> {
+        self.shared.config.get(&key).cloned()
+    }
+
+    fn keys(&mut self) -> Vec<String> {
+        self.shared.config.keys().cloned().collect()
+    }
+}
+
+/// No secret is handed out by this version of the host: components that import this are refused where it could be used.
+impl secrets::Host for CallState {
+    fn keys(&mut self) -> Vec<String> {
+        vec![]
+    }
+
+    fn get(&mut self, _key: String) -> Option<Resource<SecretHandle>> {
+        None
+    }
+}
+
+impl secrets::HostSecret for CallState {
+    fn key(&mut self, secret: Resource<SecretHandle>) -> String {
+        self.table.get(&secret).map(|handle| handle.key.clone()).unwrap_or_default()
+    }
+
+    fn drop(&mut self, secret: Resource<SecretHandle>) -> wasmtime::Result<()> {
+        self.table.delete(secret)?;
+        Ok(())
+    }
+}
+
+impl secrets_sign::Host for CallState {
+    fn hmac_sha256(&mut self, _secret: Resource<SecretHandle>, _data: Vec<u8>) -> Vec<u8> {
+        vec![]
+    }
+}
+
+impl secrets_reveal::Host for CallState {
+    fn reveal(&mut self, _secret: Resource<SecretHandle>) -> Vec<u8> {
+        vec![]
+    }
+}
+
+impl state::Host for CallState {
+    fn get(&mut self, _key: String) -> std::result::Result<Option<state::Entry>, state::StateError> {
+        Err(state::StateError::Denied)
+    }
+
+    fn compare_and_swap(
+        &mut self,
+        _key: String,
+        _expected: Option<u64>,
+        _value: Vec<u8>,
+    ) -> std::result::Result<u64, state::StateError> {
+        Err(state::StateError::Denied)
+    }
+
+    fn delete(&mut self, _key: String, _expected: u64) -> std::result::Result<(), state::StateError> {
+        Err(state::StateError::Denied)
+    }
+
+    fn list_keys(
+        &mut self,
+        _prefix: String,
+        _after: Option<String>,
+    ) -> std::result::Result<state::KeyPage, state::StateError> {
+        Err(state::StateError::Denied)
+    }
+}
+
+impl CallState {
+    /// Runs one step on the pools of this backend, on a thread that may block.
+    async fn pools<T: Send + 'static>(
+        // Exclusive, though nothing is changed: the state may be sent to another thread, not shared between two.
+        &mut self,
+        step: impl FnOnce(&imports::PoolStore) -> Result<T> + Send + 'static,
+    ) -> Answer<T> {
+        let store = match self.cx.role {
+            Role::Controller => self.shared.granted.pool_store(),
+            Role::Node | Role::Check => Err(Error::permission_denied("pools are closed outside controller calls")),
+        };
+        let answer = match store {
+            Ok(store) => crate::ops::work::blocking(move || step(&store)).await,
+            Err(e) => Err(e),
+        };
+        answer.map_err(|e| error_to_wit(&e))
+    }
+}
+
+type Answer<T> = std::result::Result<T, WitError>;
+
+impl pools::Host for CallState {
+    async fn pool_names(&mut self) -> Vec<String> {
+        match self.cx.role {
+            Role::Controller => self.shared.granted.pool_names(),
+            Role::Node | Role::Check => vec![],
+        }
+    }
+
+    async fn stat_pool(&mut self, pool: String) -> Answer<PoolInfo> {
+        self.pools(move |p| p.stat_pool(&pool)).await.map(pool_info_to_wit)
+    }
+
+    async fn create_object(&mut self, pool: String, spec: ObjectSpec) -> Answer<Object> {
+        let spec = object_spec(spec).map_err(|e| error_to_wit(&e))?;
+        self.pools(move |p| p.create_object(&pool, &spec)).await.map(object_to_wit)
+    }
+
+    async fn stat_object(&mut self, pool: String, name: String) -> Answer<Option<Object>> {
+        self.pools(move |p| p.stat_object(&pool, &name)).await.map(|o| o.map(object_to_wit))
+    }
+
+    async fn list_objects(&mut self, pool: String, prefix: String, after: Option<String>) -> Answer<Vec<Object>> {
+        let found = self.pools(move |p| p.list_objects(&pool, &prefix, after.as_deref())).await?;
+        Ok(found.into_iter().map(object_to_wit).collect())
+    }
+
+    async fn delete_object(&mut self, pool: String, name: String) -> Answer<()> {
+        self.pools(move |p| p.delete_object(&pool, &name)).await
+    }
+
+    async fn resize_object(&mut self, pool: String, name: String, size_bytes: u64) -> Answer<Object> {
+        self.pools(move |p| p.resize_object(&pool, &name, size_bytes)).await.map(object_to_wit)
+    }
+
+    async fn update_object(
+        &mut self,
+        pool: String,
+        name: String,
+        expected: u64,
+        provisioning: pools::Provisioning,
+        metadata: StringMap,
+    ) -> Answer<Object> {
+        let provisioning = convert::provisioning(provisioning);
+        let metadata = convert::pool_metadata(metadata).map_err(|e| error_to_wit(&e))?;
+        self.pools(move |p| p.update_object(&pool, &name, expected, provisioning, &metadata)).await.map(object_to_wit)
+    }
+
+    async fn copy_objects(&mut self, _pool: String, _copies: Vec<pools::CopyOrder>) -> Answer<Vec<Object>> {
+        Err(not_yet("copy-objects"))
+    }
+
+    async fn allocated_extents(&mut self, _pool: String, _name: String, _offset: u64) -> Answer<pools::ExtentPage> {
+        Err(not_yet("allocated-extents"))
+    }
+
+    async fn differing_extents(
+        &mut self,
+        _pool: String,
+        _base: String,
+        _target: String,
+        _offset: u64,
+    ) -> Answer<pools::ExtentPage> {
+        Err(not_yet("differing-extents"))
+    }
+}
+
+fn not_yet(function: &str) -> WitError {
+    error_to_wit(&Error::failed_precondition(format_args!("pools.{function} is not supported by this host yet")))
+}

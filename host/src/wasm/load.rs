@@ -1,0 +1,262 @@
+//! From verified bytes to a backend that can be called, a type for each stage: `Verified -> Compiled -> Ready`.
+
+use super::{
+    bindings::offered,
+    cache::{CompileCache, Origin},
+    convert,
+    engine::Engine,
+    manifest::{Import, Indices, Manifest},
+    store::{CallState, Shared},
+};
+use crate::{
+    imports::Granted,
+    loader::Verified,
+    ops::ports::{CallContext, Effect, Role},
+};
+use bulkhead_domain::{
+    offer::{Info, Interface, Offer},
+    request::Secrets,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use wasmtime::component::{Component, InstancePre, Linker};
+
+/// How long `get-info` may take.
+const INFO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a component was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Not a component, or one that this engine can't run.
+    #[error("not a WebAssembly component that this host can run: {0:#}")]
+    NotAComponent(anyhow::Error),
+    /// Speaks another version of the interface.
+    #[error("made for version {version:?} of bulkhead:backend; this host speaks {host}: use a build for this version")]
+    OtherVersion {
+        /// The component's.
+        version: String,
+        /// Ours.
+        host: String,
+    },
+    /// Exports an interface of our package that this host does not know.
+    #[error("exports bulkhead:backend/{0}, which this host does not know: use a newer host or another build")]
+    UnknownExport(String),
+    /// Imports something that this host has not.
+    #[error("imports {0}, which this host does not provide")]
+    UnknownImport(String),
+    /// Has no identity.
+    #[error("does not export bulkhead:backend/identity, so it is not a backend")]
+    NoIdentity,
+    /// An exported interface is not as the WIT says.
+    #[error("exports bulkhead:backend/{interface} in another shape than this host speaks: {reason}")]
+    Incomplete {
+        /// Which one.
+        interface: &'static str,
+        /// Wasmtime's words.
+        reason: String,
+    },
+    /// Imports what the config does not grant.
+    #[error("imports {import}, which is not granted: {advice}")]
+    NotGranted {
+        /// Full name of the import.
+        import: String,
+        /// The line of config that grants it.
+        advice: String,
+    },
+    /// Imports what this version of the host can't provide, granted or not.
+    #[error("imports {0}, which this host does not support yet")]
+    NotSupported(String),
+    /// Can't be linked or instantiated.
+    #[error("can't be instantiated: {0}")]
+    NotInstantiable(String),
+    /// `get-info` trapped or took too long.
+    #[error("identity.get-info failed: {0}")]
+    InfoFailed(String),
+    /// `get-info` said something that breaks a rule.
+    #[error("identity.get-info is not acceptable: {0}")]
+    BadInfo(String),
+}
+
+impl LoadError {
+    pub(super) fn incomplete(interface: Interface, error: &wasmtime::Error) -> Self {
+        Self::Incomplete { interface: interface.name(), reason: format!("{error:#}") }
+    }
+}
+
+/// What a backend may have, and how much of it.
+#[derive(Debug)]
+pub struct Permissions {
+    /// CSI driver name.
+    pub driver: String,
+    /// The backend's own settings.
+    pub config: BTreeMap<String, String>,
+    /// Pools.
+    pub granted: Granted,
+    /// Kinds of access that plans may use.
+    pub access: BTreeSet<String>,
+    /// Bytes of memory of one call.
+    pub memory_bytes: u64,
+    /// Calls in flight.
+    pub concurrency: u32,
+    /// Lines that one call may log.
+    pub log_lines: u32,
+    /// The host runs as a node only: what is not granted is linked closed instead of refused.
+    pub node_only: bool,
+}
+
+/// Compiled code and its manifest. Nothing of it has run.
+pub struct Compiled {
+    component: Component,
+    manifest: Manifest,
+    origin: Origin,
+}
+
+impl Compiled {
+    /// Compiles, or takes the code from the cache. Blocks for as long as the compiler needs.
+    ///
+    /// # Errors
+    /// Not a component, or not one for this host.
+    pub fn new(engine: &Engine, cache: Option<&CompileCache>, verified: &Verified) -> Result<Self, LoadError> {
+        let (component, origin) = match cache {
+            Some(cache) => cache.load(engine, verified.bytes(), verified.digest()),
+            None => Component::from_binary(&engine.wasm, verified.bytes())
+                .map(|component| (component, Origin::Compiler))
+                .map_err(anyhow::Error::from),
+        }
+        .map_err(LoadError::NotAComponent)?;
+        let manifest = Manifest::read(&component, &engine.wasm)?;
+        Ok(Self { component, manifest, origin })
+    }
+
+    /// What it exports and imports.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// It was not compiled now.
+    pub fn from_cache(&self) -> bool {
+        self.origin == Origin::Cache
+    }
+
+    /// Links it with what it may have, checks the types of every exported interface on a throw-away instance and asks
+    /// it what it is.
+    ///
+    /// # Errors
+    /// It asks for more than is granted, is not in the right shape, or misbehaves.
+    pub async fn ready(self, engine: &Engine, permissions: Permissions) -> Result<Ready, LoadError> {
+        check_grants(&self.manifest, &permissions)?;
+        let mut linker = Linker::new(&engine.wasm);
+        super::host::link(&mut linker).map_err(|e| LoadError::NotInstantiable(format!("{e:#}")))?;
+        if permissions.node_only {
+            // What is left (wasi:http) traps when it is used: node halves are pure.
+            linker
+                .define_unknown_imports_as_traps(&self.component)
+                .map_err(|e| LoadError::NotInstantiable(format!("{e:#}")))?;
+        }
+        let pre = linker.instantiate_pre(&self.component).map_err(|e| LoadError::NotInstantiable(format!("{e:#}")))?;
+        let indices = Indices::find(&pre, &self.manifest)?;
+        let shared = Arc::new(Shared {
+            driver: permissions.driver,
+            config: permissions.config,
+            granted: permissions.granted,
+            memory_bytes: usize::try_from(permissions.memory_bytes).unwrap_or(usize::MAX),
+            log_lines: permissions.log_lines,
+        });
+        let info = ask_info(engine, &pre, &indices, &shared).await?;
+        info.check().map_err(LoadError::BadInfo)?;
+        Ok(Ready {
+            engine: engine.clone(),
+            pre,
+            indices,
+            shared,
+            offer: Offer { interfaces: self.manifest.exports, info },
+            access: permissions.access,
+            places: Arc::new(tokio::sync::Semaphore::new(permissions.concurrency as usize)),
+        })
+    }
+}
+
+/// A backend that can be called.
+pub struct Ready {
+    pub(super) engine: Engine,
+    pub(super) pre: InstancePre<CallState>,
+    pub(super) indices: Indices,
+    pub(super) shared: Arc<Shared>,
+    pub(super) offer: Offer,
+    pub(super) access: BTreeSet<String>,
+    pub(super) places: Arc<tokio::sync::Semaphore>,
+}
+
+impl Ready {
+    /// What it offers.
+    pub fn describe(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// What no function stands for.
+    pub fn promises(&self) -> &bulkhead_domain::offer::Promises {
+        &self.offer.info.promises
+    }
+}
+
+fn check_grants(manifest: &Manifest, permissions: &Permissions) -> Result<(), LoadError> {
+    if permissions.node_only {
+        return Ok(());
+    }
+    for import in &manifest.imports {
+        match import {
+            Import::Always(_) | Import::Wasi(_) => {}
+            Import::Granted(name) if name == "pools" => {
+                if permissions.granted.pool_names().is_empty() {
+                    return Err(LoadError::NotGranted {
+                        import: "bulkhead:backend/pools".into(),
+                        advice: "add grants.pools: { NAME: { path: DIRECTORY } }".into(),
+                    });
+                }
+            }
+            Import::Granted(name) => return Err(LoadError::NotSupported(format!("bulkhead:backend/{name}"))),
+            Import::Http(name) => return Err(LoadError::NotSupported(name.clone())),
+        }
+    }
+    Ok(())
+}
+
+async fn ask_info(
+    engine: &Engine,
+    pre: &InstancePre<CallState>,
+    indices: &Indices,
+    shared: &Arc<Shared>,
+) -> Result<Info, LoadError> {
+    let deadline = Instant::now() + INFO_TIMEOUT;
+    let cx = CallContext {
+        request_id: "load".into(),
+        deadline,
+        role: Role::Check,
+        effect: Effect::None,
+        idempotency_key: None,
+        secrets: Secrets::default(),
+    };
+    let (engine, pre, indices, shared) = (engine.clone(), pre.clone(), indices.clone(), shared.clone());
+    let runtime = engine.runtime();
+    let ask = async move {
+        let mut store = super::backend::new_store(&engine, cx, shared);
+        let instance =
+            pre.instantiate_async(&mut store).await.map_err(|e| LoadError::NotInstantiable(format!("{e:#}")))?;
+        indices.check_types(&mut store, &instance)?;
+        let Some(identity) = &indices.identity else { return Err(LoadError::NoIdentity) };
+        let guest: offered::identity::Guest =
+            identity.load(&mut store, &instance).map_err(|e| LoadError::incomplete(Interface::Identity, &e))?;
+        let info = guest.call_get_info(&mut store).await;
+        store.data_mut().finish();
+        info.map(convert::info).map_err(|e| LoadError::InfoFailed(super::backend::trap_text(&e)))
+    };
+    let task = runtime.spawn(async move { tokio::time::timeout_at(deadline.into(), ask).await });
+    match task.await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(LoadError::InfoFailed(format!("no answer within {} s", INFO_TIMEOUT.as_secs()))),
+        Err(e) => Err(LoadError::InfoFailed(format!("the host failed: {e}"))),
+    }
+}

@@ -1,0 +1,3 @@
+//! What the tests of several tiers share.
+
+pub mod components;

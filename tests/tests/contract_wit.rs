@@ -1,0 +1,10 @@
+//! The contract with backends: the WIT package is documented, says what real storage systems need (`tests/fixtures`), and
+//! components of it are what they claim to be.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod wit {
+    mod components;
+    mod documentation;
+    mod fixtures;
+    mod sdk;
+}
