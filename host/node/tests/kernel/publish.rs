@@ -206,7 +206,7 @@ fn parallel() {
     let env = Env::new();
     let engine = env.engine();
     std::thread::scope(|scope| {
-        for worker in 0..8 {
+        for worker in 0..64 {
             let (env, engine) = (&env, &engine);
             scope.spawn(move || {
                 for round in 0..4 {

@@ -1,0 +1,293 @@
+//! A host process, its config and its sockets.
+
+use crate::{Client, Sandbox};
+use std::{
+    fmt::Write as _,
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Longest wait for a host to come up or go down.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The host's binary: `BULKHEAD_BIN`, or the one built beside this test.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("BULKHEAD_BIN") {
+        return path.into();
+    }
+    let exe = std::env::current_exe().expect("the test's path");
+    let profile = exe.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
+    let path = profile.join("bulkhead");
+    assert!(path.exists(), "{} is not built: run `make build` first", path.display());
+    path
+}
+
+/// A backend that `make build` has made.
+pub fn backend(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist/backends").join(format!("{name}.wasm"));
+    assert!(path.exists(), "{} is not built: run `make build` first", path.display());
+    path.canonicalize().expect("its path")
+}
+
+/// One driver of a config.
+#[derive(Debug, Clone)]
+pub struct Driver {
+    /// CSI name.
+    pub name: String,
+    /// The component.
+    pub source: PathBuf,
+    /// Pools by name.
+    pub pools: Vec<(String, PathBuf)>,
+    /// `grants.access`.
+    pub access: Vec<&'static str>,
+    /// YAML of the backend's config, one `key: value` a line.
+    pub config: String,
+    /// YAML of the limits, one `key: value` a line.
+    pub limits: String,
+}
+
+impl Driver {
+    /// The local backend over one pool called `fast`.
+    pub fn local(sandbox: &Sandbox) -> Self {
+        Self {
+            name: "local.csi.bulkhead.dev".into(),
+            source: backend("local"),
+            pools: vec![("fast".into(), sandbox.dir("pool"))],
+            access: vec!["pool-image", "pool-directory"],
+            config: String::new(),
+            limits: String::new(),
+        }
+    }
+
+    /// A backend without pools.
+    pub fn plain(name: &str) -> Self {
+        Self {
+            name: format!("{name}.csi.bulkhead.dev"),
+            source: backend(name),
+            pools: vec![],
+            access: vec!["nfs"],
+            config: String::new(),
+            limits: String::new(),
+        }
+    }
+}
+
+/// Makes hosts.
+#[derive(Debug, Clone)]
+pub struct HostBuilder {
+    root: PathBuf,
+    /// Drivers.
+    pub drivers: Vec<Driver>,
+    /// `--mode`.
+    pub mode: &'static str,
+    /// Environment of the process.
+    pub env: Vec<(String, String)>,
+}
+
+impl HostBuilder {
+    /// A host of these drivers, everything below the sandbox.
+    pub fn new(sandbox: &Sandbox, drivers: impl IntoIterator<Item = Driver>) -> Self {
+        sandbox.dir("kubelet");
+        Self { root: sandbox.path().to_owned(), drivers: drivers.into_iter().collect(), mode: "all", env: vec![] }
+    }
+
+    /// Sets a variable of the process's environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets a failpoint: see `bulkhead_node::failpoint`.
+    #[must_use]
+    pub fn failpoint(self, value: impl Into<String>) -> Self {
+        self.env("BULKHEAD_FAILPOINTS", value)
+    }
+
+    /// State directory.
+    pub fn state(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    /// Kubelet root.
+    pub fn kubelet(&self) -> PathBuf {
+        self.root.join("kubelet")
+    }
+
+    /// Socket of a driver.
+    pub fn socket(&self, driver: &str) -> PathBuf {
+        self.root.join(format!("{driver}.sock"))
+    }
+
+    /// Writes the config and gives its path.
+    pub fn write_config(&self) -> PathBuf {
+        let mut yaml = format!(
+            "version: 1\nstateDir: {}\nnode:\n  id: node-1\n  kubeletRoot: {}\ndrivers:\n",
+            self.state().display(),
+            self.kubelet().display()
+        );
+        for driver in &self.drivers {
+            let socket = self.socket(&driver.name);
+            let _ = write!(yaml, "  - name: {}\n    endpoint: unix://{}\n", driver.name, socket.display());
+            let _ = write!(yaml, "    backend:\n      source: {}\n", driver.source.display());
+            if !driver.config.is_empty() {
+                yaml.push_str("      config:\n");
+                driver.config.lines().for_each(|line| yaml += &format!("        {line}\n"));
+            }
+            yaml.push_str("      grants:\n");
+            if !driver.pools.is_empty() {
+                yaml.push_str("        pools:\n");
+                for (name, path) in &driver.pools {
+                    let _ = writeln!(yaml, "          {name}: {{ path: {} }}", path.display());
+                }
+            }
+            let _ = writeln!(yaml, "        access: [{}]", driver.access.join(", "));
+            if !driver.limits.is_empty() {
+                yaml.push_str("    limits:\n");
+                driver.limits.lines().for_each(|line| yaml += &format!("      {line}\n"));
+            }
+        }
+        let path = self.root.join("bulkhead.yaml");
+        fs::write(&path, yaml).expect("the config");
+        path
+    }
+
+    /// Starts the host and waits until every socket answers.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn start(&self) -> Host {
+        let config = self.write_config();
+        let log = self.root.join("host.log");
+        let file = fs::OpenOptions::new().create(true).append(true).open(&log).expect("the log");
+        let child = Command::new(binary())
+            .args(["serve", "--mode", self.mode, "--config"])
+            .arg(config)
+            .envs(self.env.iter().map(|(k, v)| (k, v)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("the host starts");
+        let mut host = Host { child, builder: self.clone(), log };
+        let start = Instant::now();
+        while !self.drivers.iter().all(|d| std::os::unix::net::UnixStream::connect(self.socket(&d.name)).is_ok()) {
+            if let Some(status) = host.child.try_wait().expect("its status") {
+                panic!("the host ended with {status}:\n{}", host.log());
+            }
+            assert!(start.elapsed() < PATIENCE, "the host does not come up:\n{}", host.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        host
+    }
+
+    /// Runs `bulkhead ARGS CONFIG` to its end: status, standard output, standard error.
+    pub fn run(&self, args: &[&str]) -> (ExitStatus, String, String) {
+        let config = self.write_config();
+        run_with_timeout(Command::new(binary()).args(args).arg(config).envs(self.env.iter().map(|(k, v)| (k, v))))
+    }
+}
+
+/// Runs a command to its end, at most a minute.
+///
+/// # Panics
+/// It takes longer.
+pub fn run_with_timeout(command: &mut Command) -> (ExitStatus, String, String) {
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let (mut stdout, mut stderr) = (child.stdout.take().expect("stdout"), child.stderr.take().expect("stderr"));
+    let out = std::thread::spawn(move || {
+        let mut text = String::new();
+        let _ = stdout.read_to_string(&mut text);
+        text
+    });
+    let err = std::thread::spawn(move || {
+        let mut text = String::new();
+        let _ = stderr.read_to_string(&mut text);
+        text
+    });
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("its status") {
+            break status;
+        }
+        if start.elapsed() > PATIENCE {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("it did not end within {PATIENCE:?}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    (status, out.join().expect("stdout"), err.join().expect("stderr"))
+}
+
+/// A host that runs. Killed when dropped.
+#[derive(Debug)]
+pub struct Host {
+    child: Child,
+    builder: HostBuilder,
+    log: PathBuf,
+}
+
+impl Host {
+    /// Connects to the only driver.
+    pub async fn client(&self) -> Client {
+        assert_eq!(self.builder.drivers.len(), 1, "name the driver");
+        self.client_of(&self.builder.drivers[0].name).await
+    }
+
+    /// Connects to a driver.
+    pub async fn client_of(&self, driver: &str) -> Client {
+        Client::connect(&self.builder.socket(driver), &self.builder.kubelet()).await
+    }
+
+    /// What it has logged, also before a restart.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    /// It does not.
+    pub fn wait(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("its status") {
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE, "the host does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Sends SIGTERM and waits.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal(rustix::process::Signal::TERM);
+        self.wait()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("kill");
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of the host ---\n{}", self.log());
+        }
+    }
+}

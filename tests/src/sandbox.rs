@@ -1,0 +1,120 @@
+//! A private mount namespace and a directory, both gone when the test ends, however it ends.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+use tempfile::TempDir;
+
+/// Keeps mounts, loop devices and files of one test together. The mount namespace belongs to the thread that made the
+/// sandbox and to every thread and process that it starts afterwards.
+#[derive(Debug)]
+pub struct Sandbox {
+    dir: Option<TempDir>,
+    root: PathBuf,
+}
+
+/// Whether tests that mount can run here.
+///
+/// # Panics
+/// With `CI=true` and without root: skipping would hide that nothing was tested.
+pub fn can_mount() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "these tests need root, and CI=true forbids to skip them");
+        eprintln!("NOT RUN: this test mounts file systems and needs root");
+    }
+    root
+}
+
+impl Sandbox {
+    /// Enters a new mount namespace in which nothing propagates back, and makes a directory.
+    ///
+    /// # Panics
+    /// The kernel refuses.
+    pub fn enter() -> Self {
+        // SAFETY: only the mount namespace of this thread changes; no memory or file descriptor is affected.
+        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }.expect("unshare(CLONE_NEWNS)");
+        rustix::mount::mount_change(
+            "/",
+            rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC,
+        )
+        .expect("make / private");
+        let dir = tempfile::Builder::new().prefix("bulkhead-test-").tempdir().expect("a directory");
+        let root = dir.path().canonicalize().expect("its path");
+        Self { dir: Some(dir), root }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// A directory in it, made if it is not there.
+    pub fn dir(&self, name: &str) -> PathBuf {
+        let path = self.root.join(name);
+        fs::create_dir_all(&path).expect("a directory");
+        path
+    }
+
+    /// Mounts below the sandbox, as `(mount point, root in its file system, options)`.
+    pub fn mounts(&self) -> Vec<(PathBuf, String, String)> {
+        // Of the thread: the process's own namespace is another one.
+        let table = fs::read_to_string("/proc/thread-self/mountinfo").expect("mountinfo");
+        let line = |line: &str| {
+            let fields: Vec<_> = line.split(' ').collect();
+            let point = PathBuf::from(fields.get(4)?.replace("\\040", " "));
+            point.starts_with(&self.root).then(|| (point, fields[3].to_owned(), fields[5].to_owned()))
+        };
+        table.lines().filter_map(line).collect()
+    }
+
+    /// Loop devices whose backing file lies below the sandbox, also deleted ones.
+    pub fn loops(&self) -> Vec<String> {
+        let device = |entry: io::Result<fs::DirEntry>| {
+            let entry = entry.ok()?;
+            let backing = fs::read_to_string(entry.path().join("loop/backing_file")).ok()?;
+            Path::new(backing.trim()).starts_with(&self.root).then(|| entry.file_name().to_string_lossy().into_owned())
+        };
+        let mut loops: Vec<_> = fs::read_dir("/sys/block").expect("/sys/block").filter_map(device).collect();
+        loops.sort();
+        loops
+    }
+
+    /// Journal records of all drivers below `state`.
+    pub fn journal(&self, state: &Path) -> Vec<PathBuf> {
+        let Ok(drivers) = fs::read_dir(state.join("node")) else { return vec![] };
+        let records = |dir: io::Result<fs::DirEntry>| fs::read_dir(dir.ok()?.path()).ok();
+        let json = |entry: io::Result<fs::DirEntry>| {
+            let path = entry.ok()?.path();
+            (path.extension().is_some_and(|e| e == "json")).then_some(path)
+        };
+        drivers.filter_map(records).flatten().filter_map(json).collect()
+    }
+
+    /// Fails the test if a mount or a loop device is left.
+    ///
+    /// # Panics
+    /// Something is left.
+    pub fn assert_clean(&self) {
+        assert_eq!(self.mounts(), vec![], "mounts are left");
+        assert_eq!(self.loops(), Vec::<String>::new(), "loop devices are left");
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // Deepest first; a test that failed may have left some.
+        let mut mounts = self.mounts();
+        mounts.sort_by_key(|(point, ..)| std::cmp::Reverse(point.as_os_str().len()));
+        for (point, ..) in mounts {
+            let _ = rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH);
+        }
+        // Stacked devices first: the later one may stand on the earlier one.
+        for device in self.loops().iter().rev() {
+            let _ = Command::new("losetup").arg("-d").arg(format!("/dev/{device}")).status();
+        }
+        drop(self.dir.take());
+    }
+}
