@@ -3,13 +3,13 @@
 
 use crate::{
     config::{Config, ConfigError, DriverConfig, Place},
-    imports::{Granted, PoolStore},
+    imports::Granted,
     loader,
     ops::{Driver, Parts, ports::NodeEngine, work::Work},
     wasm::{CompileCache, Compiled, Engine, EngineSettings, LoadError, Permissions, Ready},
 };
 use bulkhead_domain::node::NodeFacts;
-use std::{collections::BTreeMap, fmt::Display, path::PathBuf, sync::Arc, time::Instant};
+use std::{fmt::Display, sync::Arc, time::Instant};
 
 /// Which halves a process serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -40,8 +40,10 @@ pub struct Loaded<'a> {
     pub config: &'a DriverConfig,
     /// Its backend.
     pub ready: Ready,
-    /// Its pools.
-    pub pools: Arc<PoolStore>,
+    /// Its key in the config: `drivers[INDEX]`.
+    key: String,
+    /// What it may use.
+    granted: Granted,
 }
 
 /// An engine that is large enough for all drivers of a config.
@@ -69,8 +71,8 @@ pub async fn load<'a>(
     cache: Option<&CompileCache>,
 ) -> Result<Vec<Loaded<'a>>, Vec<ConfigError>> {
     let (mut loaded, mut errors) = (vec![], vec![]);
-    for driver in &config.drivers {
-        match load_one(config, driver, mode, engine, cache).await {
+    for (index, driver) in config.drivers.iter().enumerate() {
+        match load_one(config, (index, driver), mode, engine, cache).await {
             Ok(one) => loaded.push(one),
             Err(error) => errors.push(error),
         }
@@ -80,24 +82,22 @@ pub async fn load<'a>(
 
 async fn load_one<'a>(
     config: &'a Config,
-    driver: &'a DriverConfig,
+    (index, driver): (usize, &'a DriverConfig),
     mode: Mode,
     engine: &Engine,
     cache: Option<&CompileCache>,
 ) -> Result<Loaded<'a>, ConfigError> {
     let backend = &driver.backend;
+    let path = format!("drivers[{index}]");
     let at = |place: Place, key: &str, what: &dyn Display| {
-        let key = format!("drivers[{}].backend.{key}", driver.name);
-        config.error(place, key, what.to_string())
+        config.error(place, format!("{path}.backend.{key}"), what.to_string())
     };
     let start = Instant::now();
     let fetched = loader::fetch(&backend.source).map_err(|e| at(backend.source_at, "source", &e))?;
     let verified =
         fetched.verify(backend.digest).map_err(|e| at(backend.digest_at.unwrap_or(backend.source_at), "digest", &e))?;
-    let paths: BTreeMap<String, PathBuf> =
-        backend.grants.pools.iter().map(|(name, pool)| (name.clone(), pool.path.clone())).collect();
-    let pools = Arc::new(PoolStore::open(&paths).map_err(|e| at(backend.grants.at, "grants.pools", &e))?);
-    let granted = if paths.is_empty() { Granted::default() } else { Granted::pools(pools.clone()) };
+    let pools = backend.grants.pools.iter().map(|(name, pool)| (name.clone(), pool.path.clone()));
+    let granted = Granted::pools(pools.collect());
     let load_error = |e: LoadError| match &e {
         LoadError::NotGranted { .. } => at(backend.grants.at, "grants", &e),
         _ => at(backend.source_at, "source", &format_args!("{} {e}", backend.source.display())),
@@ -111,20 +111,31 @@ async fn load_one<'a>(
     let permissions = Permissions {
         driver: driver.name.clone(),
         config: backend.config.clone(),
-        granted,
+        granted: granted.clone(),
         access: backend.grants.access.clone(),
         memory_bytes: driver.limits.memory_bytes,
         concurrency: driver.limits.concurrency,
         log_lines: driver.limits.log_lines,
         node_only: !mode.controller(),
     };
-    let ready = compiled.ready(engine, permissions).await.map_err(load_error)?;
+    let mut ready = compiled.ready(engine, permissions).await.map_err(load_error)?;
+    ready.withhold(&driver.offer.withheld, driver.offer.withhold_mount_group);
     let ms = start.elapsed().as_millis();
     tracing::info!(driver = driver.name, digest = hex::encode(digest), from_cache, ms, "backend is ready");
-    Ok(Loaded { config: driver, ready, pools })
+    Ok(Loaded { config: driver, ready, key: path, granted })
 }
 
 impl Loaded<'_> {
+    /// Opens the pools that it was granted.
+    ///
+    /// # Errors
+    /// One of them can't be used.
+    pub fn open_pools(&self, config: &Config) -> Result<(), ConfigError> {
+        let grants = &self.config.backend.grants;
+        let key = format!("{}.backend.grants.pools", self.key);
+        self.granted.open().map_err(|e| config.error(grants.at, key, e.to_string()))
+    }
+
     /// Makes the driver that is served.
     pub fn into_driver(self, mode: Mode, engine: Option<Arc<dyn NodeEngine>>, facts: NodeFacts, work: Work) -> Driver {
         Driver::new(Parts {

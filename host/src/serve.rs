@@ -2,19 +2,25 @@
 
 use crate::{
     config::{Config, ConfigError},
-    csi::{self, Service, Socket, probe_socket},
+    csi::{self, BindError, Service, Socket, probe_socket},
     ops::{Driver, ports::NodeEngine, work::Work},
     registry::{self, Loaded, Mode},
     wasm::CompileCache,
 };
 use anyhow::Context;
 use bulkhead_domain::node::NodeFacts;
-use bulkhead_node::{Engine, EngineConfig, lock_dir};
-use std::{fs, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
+use bulkhead_node::{Engine, EngineConfig, LOCK_FILE, LockGuard, check_kubelet_root, lock_dir};
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{signal::unix::SignalKind, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// Longest wait at shutdown for calls that run: a little more than the longest call may take.
+/// At shutdown: how much longer than the longest call is waited for operations, and then for clients to read their answers.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
 
 /// What ended a command.
@@ -37,28 +43,44 @@ impl From<anyhow::Error> for Failure {
 /// # Errors
 /// All that is wrong.
 pub async fn check(config: &Config, mode: Mode) -> Result<(), Failure> {
-    let mut errors = config.check_paths().err().unwrap_or_default();
-    errors.extend(socket_errors(config));
-    if config.state_dir.is_dir()
-        && let Err(e) = lock_dir(&config.state_dir)
-    {
-        errors.push(config.error(config.state_dir_at, "stateDir", e.to_string()));
+    let mut errors = preflight(config, mode);
+    // Without a lock file nobody has it locked, and making one would be a trace.
+    if config.state_dir.join(LOCK_FILE).exists() {
+        errors.extend(lock(config).err());
     }
-    if !errors.is_empty() {
-        return Err(Failure::Config(errors));
-    }
+    refuse(errors)?;
     let engine = registry::engine(config)?;
     registry::load(config, mode, &engine, None).await.map_err(Failure::Config)?;
     Ok(())
 }
 
-fn socket_errors(config: &Config) -> Vec<ConfigError> {
-    let error = |driver: &crate::config::DriverConfig| {
-        let error = probe_socket(&driver.endpoint).err()?;
-        let key = format!("drivers[{}].endpoint", driver.name);
-        Some(config.error(driver.endpoint_at, key, error.to_string()))
-    };
-    config.drivers.iter().filter_map(error).collect()
+/// All that can be found wrong by looking, without making anything.
+fn preflight(config: &Config, mode: Mode) -> Vec<ConfigError> {
+    let mut errors = config.check_paths().err().unwrap_or_default();
+    if config.state_dir.exists() && !config.state_dir.is_dir() {
+        let message = format!("{} is not a directory: choose another path", config.state_dir.display());
+        errors.push(config.error(config.state_dir_at, "stateDir", message));
+    }
+    if mode.node()
+        && let Err(e) = check_kubelet_root(&config.node.kubelet_root)
+    {
+        errors.push(config.error(config.node.kubelet_root_at, "node.kubeletRoot", e.to_string()));
+    }
+    for (index, driver) in config.drivers.iter().enumerate() {
+        if let Err(e) = probe_socket(&driver.endpoint) {
+            errors.push(config.error(driver.endpoint_at, format!("drivers[{index}].endpoint"), e.to_string()));
+        }
+    }
+    errors
+}
+
+fn refuse(mut errors: Vec<ConfigError>) -> Result<(), Failure> {
+    errors.sort_by_key(|error| error.place);
+    if errors.is_empty() { Ok(()) } else { Err(Failure::Config(errors)) }
+}
+
+fn lock(config: &Config) -> Result<LockGuard, ConfigError> {
+    lock_dir(&config.state_dir).map_err(|e| config.error(config.state_dir_at, "stateDir", e.to_string()))
 }
 
 /// `bulkhead serve`: until SIGTERM or SIGINT.
@@ -66,46 +88,53 @@ fn socket_errors(config: &Config) -> Vec<ConfigError> {
 /// # Errors
 /// All that keeps it from starting; a server that fails.
 pub async fn serve(config: &Config, mode: Mode) -> Result<(), Failure> {
-    config.check_paths().map_err(Failure::Config)?;
-    make_state_dir(&config.state_dir)?;
-    let state_error =
-        |e: bulkhead_domain::Error| Failure::Config(vec![config.error(config.state_dir_at, "stateDir", e.to_string())]);
-    let _lock = lock_dir(&config.state_dir).map_err(state_error)?;
-    let errors = socket_errors(config);
-    if !errors.is_empty() {
-        return Err(Failure::Config(errors));
+    let mut errors = preflight(config, mode);
+    if errors.is_empty() {
+        make_state_dir(&config.state_dir)?;
     }
+    let _lock = if config.state_dir.is_dir() { lock(config).map_err(|e| errors.push(e)).ok() } else { None };
+    refuse(errors)?;
     // Registered before anything is begun: a signal that comes early must not kill a half-started host.
     let stop = on_signal()?;
     let cache = CompileCache::open(&config.state_dir.join("cache"))?;
     let engine = registry::engine(config)?;
     let loaded = registry::load(config, mode, &engine, Some(&cache)).await.map_err(Failure::Config)?;
     let work = Work::new(engine.runtime());
+    let bound = bind(config, mode, loaded, &work)?;
+    run(bound, stop, &work, longest_call(config)).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// A driver, its socket, and where that is.
+type Bound = (Driver, Socket, PathBuf);
+
+/// The last step before serving; the first that makes anything outside the state directory.
+fn bind(config: &Config, mode: Mode, loaded: Vec<Loaded<'_>>, work: &Work) -> Result<Vec<Bound>, Failure> {
     let mut drivers = vec![];
     for one in loaded {
+        if mode.controller() {
+            one.open_pools(config).map_err(|e| Failure::Config(vec![e]))?;
+        }
         let engine = if mode.node() { Some(node_engine(config, &one)?) } else { None };
         let (endpoint, at) = (one.config.endpoint.clone(), one.config.endpoint_at);
         drivers.push((one.into_driver(mode, engine, facts(config), work.clone()), endpoint, at));
     }
     let mut bound = vec![];
-    for (driver, endpoint, at) in drivers {
-        let key = format!("drivers[{}].endpoint", driver.name());
-        let socket =
-            Socket::bind(&endpoint).map_err(|e| Failure::Config(vec![config.error(at, key, e.to_string())]))?;
+    for (index, (driver, endpoint, at)) in drivers.into_iter().enumerate() {
+        let error = |e: BindError| config.error(at, format!("drivers[{index}].endpoint"), e.to_string());
+        let socket = Socket::bind(&endpoint).map_err(|e| Failure::Config(vec![error(e)]))?;
         bound.push((driver, socket, endpoint));
     }
-    run(bound, stop).await?;
-    let patience = config.drivers.iter().map(|d| d.limits.call_timeout).max().unwrap_or_default() + SHUTDOWN_MARGIN;
-    let left = work.close(patience).await;
-    if left > 0 {
-        tracing::warn!(left, "operations that did not end in time are left to the journal");
-    }
-    tracing::info!("stopped");
-    Ok(())
+    Ok(bound)
 }
 
-/// Serves all drivers until `stop`, or until one of them fails.
-async fn run(bound: Vec<(Driver, Socket, std::path::PathBuf)>, stop: CancellationToken) -> anyhow::Result<()> {
+fn longest_call(config: &Config) -> Duration {
+    config.drivers.iter().map(|driver| driver.limits.call_timeout).max().unwrap_or_default()
+}
+
+/// Serves all drivers until `stop`, or until one of them fails. Then operations that run are waited for.
+async fn run(bound: Vec<Bound>, stop: CancellationToken, work: &Work, longest_call: Duration) -> anyhow::Result<()> {
     let mut servers = JoinSet::new();
     for (driver, socket, endpoint) in bound {
         tracing::info!(driver = driver.name(), endpoint = %endpoint.display(), "serving");
@@ -117,18 +146,23 @@ async fn run(bound: Vec<(Driver, Socket, std::path::PathBuf)>, stop: Cancellatio
                 .with_context(|| format!("the server of driver {name} failed"))
         });
     }
-    tokio::select! {
-        () = stop.cancelled() => {}
-        Some(ended) = servers.join_next() => {
-            stop.cancel();
-            ended.context("a server ended")??;
-        }
-    }
+    let ended = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        Some(ended) = servers.join_next() => ended.context("a server ended").flatten(),
+    };
+    stop.cancel();
     tracing::info!("stopping: no new calls; those that run end or meet their deadline");
-    while let Some(ended) = servers.join_next().await {
-        ended.context("a server ended")??;
+    let left = work.close(longest_call + SHUTDOWN_MARGIN).await;
+    if left > 0 {
+        tracing::warn!(left, "operations that did not end in time are left to the journal");
     }
-    Ok(())
+    // A connection closes when its client has read the last answer. One that does not read must not keep the host.
+    let closed = async { while servers.join_next().await.is_some() {} };
+    if tokio::time::timeout(SHUTDOWN_MARGIN, closed).await.is_err() {
+        tracing::warn!("cutting off clients that do not close their connections");
+        servers.shutdown().await;
+    }
+    ended
 }
 
 fn node_engine(config: &Config, one: &Loaded<'_>) -> anyhow::Result<Arc<dyn NodeEngine>> {

@@ -19,8 +19,10 @@ pub fn binary() -> PathBuf {
         return path.into();
     }
     let exe = std::env::current_exe().expect("the test's path");
-    let profile = exe.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
-    let path = profile.join("bulkhead");
+    // A test is target/PROFILE/deps/TEST, a program target/PROFILE/PROGRAM.
+    let dir = exe.parent().expect("a directory");
+    let dir = if dir.ends_with("deps") { dir.parent().expect("target/PROFILE") } else { dir };
+    let path = dir.join("bulkhead");
     assert!(path.exists(), "{} is not built: run `make build` first", path.display());
     path
 }
@@ -62,6 +64,18 @@ impl Driver {
         }
     }
 
+    /// The hostile backend over one pool called `bad`. See `tests/backends/bad`.
+    pub fn bad(sandbox: &Sandbox) -> Self {
+        Self {
+            name: "bad.csi.bulkhead.dev".into(),
+            source: backend("bad"),
+            pools: vec![("bad".into(), sandbox.dir("pool-bad"))],
+            access: vec!["pool-image", "pool-directory"],
+            config: String::new(),
+            limits: String::new(),
+        }
+    }
+
     /// A backend without pools.
     pub fn plain(name: &str) -> Self {
         Self {
@@ -92,6 +106,21 @@ impl HostBuilder {
     pub fn new(sandbox: &Sandbox, drivers: impl IntoIterator<Item = Driver>) -> Self {
         sandbox.dir("kubelet");
         Self { root: sandbox.path().to_owned(), drivers: drivers.into_iter().collect(), mode: "all", env: vec![] }
+    }
+
+    /// `--mode controller` or `--mode node`.
+    #[must_use]
+    pub fn mode(mut self, mode: &'static str) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// A host beside others in the same sandbox: state, kubelet root, sockets and log of its own, below `name`.
+    #[must_use]
+    pub fn apart(mut self, name: &str) -> Self {
+        self.root.push(name);
+        fs::create_dir_all(self.kubelet()).expect("its directory");
+        self
     }
 
     /// Sets a variable of the process's environment.

@@ -3,8 +3,12 @@
 pub mod client;
 pub mod components;
 pub mod host;
+pub mod listing;
 pub mod sandbox;
+pub mod snapshot;
 
 pub use client::Client;
 pub use host::{Driver, Host, HostBuilder};
+pub use listing::{Listing, World};
 pub use sandbox::Sandbox;
+pub use snapshot::{Places, Snapshot};

@@ -70,16 +70,28 @@ impl Sandbox {
         table.lines().filter_map(line).collect()
     }
 
-    /// Loop devices whose backing file lies below the sandbox, also deleted ones.
+    /// Loop devices whose backing file lies below the sandbox, also deleted ones, and devices on top of such devices. A
+    /// device comes after the one that it stands on.
     pub fn loops(&self) -> Vec<String> {
         let device = |entry: io::Result<fs::DirEntry>| {
             let entry = entry.ok()?;
             let backing = fs::read_to_string(entry.path().join("loop/backing_file")).ok()?;
-            Path::new(backing.trim()).starts_with(&self.root).then(|| entry.file_name().to_string_lossy().into_owned())
+            Some((entry.file_name().to_string_lossy().into_owned(), PathBuf::from(backing.trim())))
         };
-        let mut loops: Vec<_> = fs::read_dir("/sys/block").expect("/sys/block").filter_map(device).collect();
-        loops.sort();
-        loops
+        let mut others: Vec<_> = fs::read_dir("/sys/block").expect("/sys/block").filter_map(device).collect();
+        others.sort();
+        let mut loops: Vec<String> = vec![];
+        loop {
+            let ours = |backing: &Path| {
+                backing.starts_with(&self.root) || loops.iter().any(|below| backing == Path::new("/dev").join(below))
+            };
+            let (found, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, backing)| ours(backing));
+            if found.is_empty() {
+                return loops;
+            }
+            loops.extend(found.into_iter().map(|(name, _)| name));
+            others = rest;
+        }
     }
 
     /// Journal records of all drivers below `state`.
@@ -111,7 +123,7 @@ impl Drop for Sandbox {
         for (point, ..) in mounts {
             let _ = rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH);
         }
-        // Stacked devices first: the later one may stand on the earlier one.
+        // Those on top first.
         for device in self.loops().iter().rev() {
             let _ = Command::new("losetup").arg("-d").arg(format!("/dev/{device}")).status();
         }

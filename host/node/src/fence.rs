@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The kubelet root, open.
 #[derive(Debug)]
@@ -40,6 +41,12 @@ pub(crate) enum Found {
     BlockDevice,
     /// A link, a socket, ...
     Other,
+}
+
+impl AsFd for PathFence {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
 }
 
 impl PathFence {
@@ -216,10 +223,26 @@ pub fn check_kubelet_root(path: &Path) -> Result<()> {
     PathFence::open(path).map(drop)
 }
 
+/// How long a mount may be busy before that is taken for more than a passing descriptor.
+const BUSY: Duration = Duration::from_secs(1);
+
 /// Unmounts the topmost mount at a place, never through a link.
+///
+/// Busy is asked again for a second: while another thread starts a program, the child has copies of all descriptors of
+/// this process from fork(2) until exec(2), also of those that are closed here by now.
+///
+/// # Errors
+/// Unavailable: still busy, or what the kernel says.
 pub(crate) fn unmount(place: &Place) -> Result<()> {
-    rustix::mount::unmount(place.proc_path(), rustix::mount::UnmountFlags::NOFOLLOW)
-        .during(format_args!("cannot unmount {}", place.canonical().display()))
+    let deadline = Instant::now() + BUSY;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match rustix::mount::unmount(place.proc_path(), rustix::mount::UnmountFlags::NOFOLLOW) {
+            Err(Errno::BUSY) if Instant::now() < deadline => std::thread::sleep(pause),
+            other => return other.during(format_args!("cannot unmount {}", place.canonical().display())),
+        }
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
 }
 
 #[cfg(test)]

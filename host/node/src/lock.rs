@@ -15,7 +15,14 @@ pub const LOCK_FILE: &str = ".lock";
 /// Holds the lock until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct LockGuard {
-    _file: File,
+    file: File,
+}
+
+impl Drop for LockGuard {
+    /// Closing would do, but for copies of the descriptor in a child that another thread is starting.
+    fn drop(&mut self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 /// Locks the directory `path` against other processes with flock(2) on `path/.lock`, without waiting. The file stays
@@ -54,7 +61,7 @@ pub fn lock_dir(path: &Path) -> Result<LockGuard> {
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "{}", std::process::id()))
         .during(what("write"))?;
-    Ok(LockGuard { _file: file })
+    Ok(LockGuard { file })
 }
 
 #[cfg(test)]

@@ -53,6 +53,11 @@ pub(crate) fn mount_setattr(mount: impl AsFd, set: u64, clear: u64) -> IoResult<
     if result == 0 { Ok(()) } else { Err(last_error()) }
 }
 
+/// The kernel has mount_setattr(2). Asks to change nothing, which any descriptor will do for and nobody is refused.
+pub(crate) fn has_mount_setattr(descriptor: impl AsFd) -> bool {
+    mount_setattr(descriptor, 0, 0) != Err(Errno::NOSYS)
+}
+
 /// ioctl(2) with a number or nothing as its argument; gives the call's non-negative result.
 pub(crate) fn ioctl_value(fd: impl AsFd, request: u32, value: libc::c_ulong) -> IoResult<u32> {
     // SAFETY: requests passed here take a plain number, so the kernel follows no pointer.

@@ -149,7 +149,8 @@ impl Lower<'_, '_> {
                 labels.insert(key.text.clone(), value);
             }
         }
-        NodeConfig { id: id.unwrap_or_default(), kubelet_root, labels }
+        let kubelet_root_at = root.0.as_ref().map_or(start, |text| text.at);
+        NodeConfig { id: id.unwrap_or_default(), kubelet_root, kubelet_root_at, labels }
     }
 
     fn driver(&mut self, index: usize, raw: &Placed<RawDriver>, alone: bool) -> DriverConfig {

@@ -33,6 +33,8 @@ pub struct NodeConfig {
     pub id: String,
     /// Staging and target paths must lie beneath. Absolute, without `..`.
     pub kubelet_root: PathBuf,
+    /// Where that stands; the start of the file if it is a default.
+    pub kubelet_root_at: Place,
     /// Published with the node's facts.
     pub labels: StringMap,
 }

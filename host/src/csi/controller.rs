@@ -3,7 +3,7 @@
 use super::{
     parse, render,
     server::Service,
-    status::{answer, timeout},
+    status::{answer, subject, timeout},
 };
 use bulkhead_proto::v1::{self, controller_server::Controller};
 use tonic::{Request, Response, Status};
@@ -15,7 +15,7 @@ impl Controller for Service {
     async fn create_volume(&self, request: Request<v1::CreateVolumeRequest>) -> Reply<v1::CreateVolumeResponse> {
         let timeout = timeout(request.metadata());
         let request = request.into_inner();
-        let subject = request.name.escape_debug().to_string();
+        let subject = subject(&request.name);
         answer(self.driver(), "CreateVolume", subject, async {
             let volume = self.driver().create_volume(parse::create_volume(request)?, timeout).await?;
             Ok(v1::CreateVolumeResponse { volume: Some(render::volume(volume)) })
@@ -26,7 +26,7 @@ impl Controller for Service {
     async fn delete_volume(&self, request: Request<v1::DeleteVolumeRequest>) -> Reply<v1::DeleteVolumeResponse> {
         let timeout = timeout(request.metadata());
         let request = request.into_inner();
-        let subject = request.volume_id.escape_debug().to_string();
+        let subject = subject(&request.volume_id);
         answer(self.driver(), "DeleteVolume", subject, async {
             self.driver().delete_volume(parse::delete_volume(request)?, timeout).await?;
             Ok(v1::DeleteVolumeResponse {})
@@ -40,7 +40,7 @@ impl Controller for Service {
     ) -> Reply<v1::ValidateVolumeCapabilitiesResponse> {
         let timeout = timeout(request.metadata());
         let request = request.into_inner();
-        let subject = request.volume_id.escape_debug().to_string();
+        let subject = subject(&request.volume_id);
         answer(self.driver(), "ValidateVolumeCapabilities", subject, async {
             use v1::validate_volume_capabilities_response::Confirmed;
             let echo = Confirmed {
@@ -86,7 +86,7 @@ impl Controller for Service {
     ) -> Reply<v1::ControllerGetVolumeResponse> {
         let timeout = timeout(request.metadata());
         let request = request.into_inner();
-        let subject = request.volume_id.escape_debug().to_string();
+        let subject = subject(&request.volume_id);
         answer(self.driver(), "ControllerGetVolume", subject, async {
             let listed = self.driver().get_volume(parse::get_volume(request)?, timeout).await?;
             Ok(render::listed_volume(listed))
@@ -100,7 +100,7 @@ impl Controller for Service {
     ) -> Reply<v1::ControllerExpandVolumeResponse> {
         let timeout = timeout(request.metadata());
         let request = request.into_inner();
-        let subject = request.volume_id.escape_debug().to_string();
+        let subject = subject(&request.volume_id);
         answer(self.driver(), "ControllerExpandVolume", subject, async {
             let expanded = self.driver().expand_volume(parse::expand_volume(request)?, timeout).await?;
             Ok(v1::ControllerExpandVolumeResponse {

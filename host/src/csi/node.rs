@@ -3,7 +3,7 @@
 use super::{
     parse, render,
     server::Service,
-    status::{answer, timeout},
+    status::{answer, subject, timeout},
 };
 use bulkhead_proto::v1::{self, node_server::Node};
 use tonic::{Request, Response, Status};
@@ -18,7 +18,7 @@ impl Node for Service {
     ) -> Reply<v1::NodeStageVolumeResponse> {
         let timeout = timeout(request.metadata());
         let request = request.into_inner();
-        let subject = request.volume_id.escape_debug().to_string();
+        let subject = subject(&request.volume_id);
         answer(self.driver(), "NodeStageVolume", subject, async {
             self.driver().node_stage_volume(parse::node_stage(request)?, timeout).await?;
             Ok(v1::NodeStageVolumeResponse {})
@@ -32,7 +32,7 @@ impl Node for Service {
     ) -> Reply<v1::NodeUnstageVolumeResponse> {
         let timeout = timeout(request.metadata());
         let request = request.into_inner();
-        let subject = request.volume_id.escape_debug().to_string();
+        let subject = subject(&request.volume_id);
         answer(self.driver(), "NodeUnstageVolume", subject, async {
             self.driver().node_unstage_volume(parse::node_unstage(request)?, timeout).await?;
             Ok(v1::NodeUnstageVolumeResponse {})
@@ -46,7 +46,7 @@ impl Node for Service {
     ) -> Reply<v1::NodePublishVolumeResponse> {
         let timeout = timeout(request.metadata());
         let request = request.into_inner();
-        let subject = request.volume_id.escape_debug().to_string();
+        let subject = subject(&request.volume_id);
         answer(self.driver(), "NodePublishVolume", subject, async {
             self.driver().node_publish_volume(parse::node_publish(request)?, timeout).await?;
             Ok(v1::NodePublishVolumeResponse {})
@@ -60,7 +60,7 @@ impl Node for Service {
     ) -> Reply<v1::NodeUnpublishVolumeResponse> {
         let timeout = timeout(request.metadata());
         let request = request.into_inner();
-        let subject = request.volume_id.escape_debug().to_string();
+        let subject = subject(&request.volume_id);
         answer(self.driver(), "NodeUnpublishVolume", subject, async {
             self.driver().node_unpublish_volume(parse::node_unpublish(request)?, timeout).await?;
             Ok(v1::NodeUnpublishVolumeResponse {})
@@ -74,7 +74,7 @@ impl Node for Service {
     ) -> Reply<v1::NodeGetVolumeStatsResponse> {
         let timeout = timeout(request.metadata());
         let request = request.into_inner();
-        let subject = request.volume_id.escape_debug().to_string();
+        let subject = subject(&request.volume_id);
         answer(self.driver(), "NodeGetVolumeStats", subject, async {
             let usage = self.driver().node_get_volume_stats(parse::node_stats(request)?, timeout).await?;
             Ok(render::stats(usage))
@@ -88,7 +88,7 @@ impl Node for Service {
     ) -> Reply<v1::NodeExpandVolumeResponse> {
         let timeout = timeout(request.metadata());
         let request = request.into_inner();
-        let subject = request.volume_id.escape_debug().to_string();
+        let subject = subject(&request.volume_id);
         answer(self.driver(), "NodeExpandVolume", subject, async {
             let bytes = self.driver().node_expand_volume(parse::node_expand(request)?, timeout).await?;
             Ok(v1::NodeExpandVolumeResponse { capacity_bytes: render::bytes(bytes) })

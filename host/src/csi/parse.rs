@@ -153,16 +153,27 @@ fn absolute_path(what: &str, path: String) -> Result<PathBuf> {
     if !path.starts_with('/') {
         return Err(Error::invalid_argument(format_args!("{what} is not an absolute path")));
     }
-    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
-        return Err(Error::invalid_argument(format_args!("{what} has a '.' or '..' segment")));
-    }
+    without_dots(what, &path)?;
     Ok(PathBuf::from(path))
 }
 
-/// A path that only has to be there: it is looked up among those on record, and one that is not there is not found.
+/// A path that is looked up among those on record: one that is not there, or is relative, is not found.
 fn known_path(what: &str, path: String) -> Result<PathBuf> {
     limits::required_text(what, &path, limits::PATH_BYTES).map_err(invalid)?;
+    without_dots(what, &path)?;
     Ok(PathBuf::from(path))
+}
+
+/// Optional, and not needed: the journal knows where a volume is staged.
+fn unused_staging_path(path: String) -> Result<()> {
+    if path.is_empty() { Ok(()) } else { absolute_path("staging_target_path", path).map(drop) }
+}
+
+fn without_dots(what: &str, path: &str) -> Result<()> {
+    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err(Error::invalid_argument(format_args!("{what} has a '.' or '..' segment")));
+    }
+    Ok(())
 }
 
 /// CreateVolume.
@@ -271,6 +282,7 @@ pub fn node_unpublish(r: v1::NodeUnpublishVolumeRequest) -> Result<Unpublish> {
 
 /// NodeGetVolumeStats.
 pub fn node_stats(r: v1::NodeGetVolumeStatsRequest) -> Result<Stats> {
+    unused_staging_path(r.staging_target_path)?;
     Ok(Stats { volume_id: volume_id(r.volume_id)?, volume_path: known_path("volume_path", r.volume_path)? })
 }
 
@@ -278,6 +290,7 @@ pub fn node_stats(r: v1::NodeGetVolumeStatsRequest) -> Result<Stats> {
 pub fn node_expand(r: v1::NodeExpandVolumeRequest) -> Result<NodeExpand> {
     let volume_id = volume_id(r.volume_id)?;
     let volume_path = known_path("volume_path", r.volume_path)?;
+    unused_staging_path(r.staging_target_path)?;
     r.volume_capability.map(capability).transpose()?;
     secrets(r.secrets)?;
     let range = range(r.capacity_range)?;

@@ -1,7 +1,7 @@
 //! From domain errors to gRPC codes: the one table.
 
 use crate::ops::Driver;
-use bulkhead_domain::{Error, ErrorKind, Result};
+use bulkhead_domain::{Error, ErrorKind, Result, error::clean_text};
 use std::{
     fmt::Display,
     future::Future,
@@ -11,6 +11,9 @@ use tonic::{
     Code, Response, Status,
     codegen::http::{self, HeaderMap, HeaderValue},
 };
+
+/// Longest name or id in a log line, in bytes: longer ones are refused anyway.
+const SUBJECT_BYTES: usize = 160;
 
 /// The gRPC code of an error.
 pub fn code(kind: ErrorKind) -> Code {
@@ -65,6 +68,11 @@ pub async fn answer<T>(
     }
 }
 
+/// What an RPC is about, for its log line: a client may send megabytes of it.
+pub fn subject(text: &str) -> String {
+    clean_text(text, SUBJECT_BYTES)
+}
+
 /// The time that the client gives a call: header `grpc-timeout`, at most eight digits and a unit.
 pub fn timeout(headers: &tonic::metadata::MetadataMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
@@ -87,6 +95,7 @@ pub fn timeout(headers: &tonic::metadata::MetadataMap) -> Option<Duration> {
 pub fn correct<B>(mut response: http::Response<B>) -> http::Response<B> {
     const STATUS: &str = "grpc-status";
     const MESSAGE: &str = "grpc-message";
+    const NO_MESSAGE: [&str; 3] = ["failed%20to%20decode", "Unexpected%20EOF%20decoding", "Missing%20request%20message"];
     let text = |headers: &HeaderMap, name: &str| {
         headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
     };
@@ -95,7 +104,7 @@ pub fn correct<B>(mut response: http::Response<B>) -> http::Response<B> {
     let corrected = match status.as_str() {
         "" | "0" => None,
         "11" if message.contains("message%20length%20too%20large") => Some((Code::ResourceExhausted, None)),
-        "13" if message.starts_with("failed%20to%20decode") => Some((Code::InvalidArgument, None)),
+        "13" if NO_MESSAGE.iter().any(|start| message.starts_with(start)) => Some((Code::InvalidArgument, None)),
         "12" if message.is_empty() => Some((Code::Unimplemented, Some("no%20such%20method"))),
         _ => None,
     };
@@ -138,6 +147,8 @@ mod tests {
         assert_eq!(fix("11", "Error,%20decoded%20message%20length%20too%20large:%20found"), "8");
         assert_eq!(fix("11", "the%20size"), "11");
         assert_eq!(fix("13", "failed%20to%20decode%20Protobuf%20message"), "3");
+        assert_eq!(fix("13", "Unexpected%20EOF%20decoding%20stream."), "3");
+        assert_eq!(fix("13", "Missing%20request%20message."), "3");
         assert_eq!(fix("13", "a%20bug"), "13");
     }
 }

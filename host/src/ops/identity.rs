@@ -31,7 +31,9 @@ impl Driver {
         {
             return answer.clone();
         }
-        let cx = self.context(Role::Controller, Effect::None, timeout, None, Secrets::default());
+        // In a node process everything beyond the always-linked imports is closed, for this call too.
+        let role = if self.inner.controller { Role::Controller } else { Role::Node };
+        let cx = self.context(role, Effect::None, timeout, None, Secrets::default());
         let (deadline, backend) = (cx.deadline, self.inner.backend.clone());
         let answer = self
             .inner

@@ -35,7 +35,9 @@ impl Driver {
     pub async fn node_stage_volume(&self, request: NodeStageVolume, timeout: Option<Duration>) -> Result<()> {
         let engine = self.engine()?;
         let guard = self.lock(&request.volume_id)?;
-        let cx = self.context(Role::Node, Effect::None, timeout, None, request.secrets);
+        // The plan itself changes nothing, but the volume may be staged from before: a client that took a fault of the
+        // backend for the final word on it would forget to unstage.
+        let cx = self.context(Role::Node, Effect::Possible, timeout, None, request.secrets);
         let (deadline, backend, facts) = (cx.deadline, self.inner.backend.clone(), self.inner.facts.clone());
         let operation = async move {
             let guard = guard;
@@ -93,6 +95,9 @@ impl Driver {
     /// # Errors
     /// NOT_FOUND, FAILED_PRECONDITION, OUT_OF_RANGE.
     pub async fn node_expand_volume(&self, request: NodeExpand, timeout: Option<Duration>) -> Result<u64> {
+        if !self.offer().has(Interface::Expansion) {
+            return Err(Error::unimplemented(format_args!("driver {} does not offer expansion here", self.name())));
+        }
         self.locked(request.volume_id.clone(), timeout, move |engine| engine.expand(request)).await
     }
 

@@ -5,7 +5,33 @@
 //! gets one sentence; the log gets the backend, the function and the reason.
 
 use crate::ops::ports::Effect;
-use bulkhead_domain::{Error, limits::Violation};
+use bulkhead_domain::{Error, error::clean_text, limits::Violation};
+use std::fmt::Display;
+use wasmtime::WasmBacktrace;
+
+/// Longest reason, in bytes.
+const REASON_BYTES: usize = 512;
+/// Most frames of the guest's stack that a reason names.
+const FRAMES: usize = 8;
+
+/// The library's words, fit for one line: it lays out what it says over several.
+pub(super) fn one_line(error: impl Display) -> String {
+    let text = error.to_string();
+    clean_text(&text.split_whitespace().collect::<Vec<_>>().join(" "), REASON_BYTES)
+}
+
+/// Why a guest trapped, and where in it, innermost first.
+pub(super) fn trap_text(error: &wasmtime::Error) -> String {
+    let cause = one_line(error.root_cause());
+    let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], WasmBacktrace::frames);
+    let show = |frame: &wasmtime::FrameInfo| {
+        let name = frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), one_line);
+        format!("{name} at {:#x}", frame.module_offset().unwrap_or_default())
+    };
+    let shown: Vec<_> = frames.iter().take(FRAMES).map(show).collect();
+    let more = if frames.len() > FRAMES { ", ..." } else { "" };
+    if shown.is_empty() { cause } else { format!("{cause} (in {}{more})", shown.join(", ")) }
+}
 
 /// Why a backend gave no answer.
 #[derive(Debug)]
@@ -58,6 +84,12 @@ impl Fault {
 mod tests {
     use super::*;
     use bulkhead_domain::ErrorKind;
+
+    #[test]
+    fn what_the_library_says_fits_on_a_line() {
+        assert_eq!(one_line("expected=[\n    0x0,\n]  actual\u{1b}"), "expected=[ 0x0, ] actual\\u{1b}");
+        assert!(one_line("x".repeat(10_000)).len() <= REASON_BYTES);
+    }
 
     #[test]
     fn an_uncertain_outcome_is_never_final() {

@@ -5,6 +5,7 @@ use super::{
     cache::{CompileCache, Origin},
     convert,
     engine::Engine,
+    fault::{one_line, trap_text},
     manifest::{Import, Indices, Manifest},
     store::{CallState, Shared},
 };
@@ -31,10 +32,10 @@ const INFO_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Not a component, or one that this engine can't run.
-    #[error("not a WebAssembly component that this host can run: {0:#}")]
-    NotAComponent(anyhow::Error),
+    #[error("is not a WebAssembly component that this host can run ({0}): name one that is")]
+    NotAComponent(String),
     /// Speaks another version of the interface.
-    #[error("made for version {version:?} of bulkhead:backend; this host speaks {host}: use a build for this version")]
+    #[error("is made for version {version:?} of bulkhead:backend, and this host speaks {host}: use a build for this version")]
     OtherVersion {
         /// The component's.
         version: String,
@@ -45,13 +46,13 @@ pub enum LoadError {
     #[error("exports bulkhead:backend/{0}, which this host does not know: use a newer host or another build")]
     UnknownExport(String),
     /// Imports something that this host has not.
-    #[error("imports {0}, which this host does not provide")]
+    #[error("imports {0}, which this host does not provide: use a build that does without it")]
     UnknownImport(String),
     /// Has no identity.
-    #[error("does not export bulkhead:backend/identity, so it is not a backend")]
+    #[error("does not export bulkhead:backend/identity, so it is not a backend: name one")]
     NoIdentity,
     /// An exported interface is not as the WIT says.
-    #[error("exports bulkhead:backend/{interface} in another shape than this host speaks: {reason}")]
+    #[error("exports bulkhead:backend/{interface} in another shape than this host speaks ({reason}): build it against this host's WIT")]
     Incomplete {
         /// Which one.
         interface: &'static str,
@@ -67,23 +68,27 @@ pub enum LoadError {
         advice: String,
     },
     /// Imports what this version of the host can't provide, granted or not.
-    #[error("imports {0}, which this host does not support yet")]
+    #[error("imports {0}, which this host does not support yet: use a newer host or a build that does without it")]
     NotSupported(String),
     /// Can't be linked or instantiated.
-    #[error("can't be instantiated: {0}")]
+    #[error("can't be instantiated ({0}): use another build")]
     NotInstantiable(String),
     /// `get-info` trapped or took too long.
-    #[error("identity.get-info failed: {0}")]
+    #[error("failed to say what it is in identity.get-info ({0}): use another build, or check its config")]
     InfoFailed(String),
     /// `get-info` said something that breaks a rule.
-    #[error("identity.get-info is not acceptable: {0}")]
+    #[error("says something unacceptable in identity.get-info ({0}): use another build")]
     BadInfo(String),
 }
 
 impl LoadError {
     pub(super) fn incomplete(interface: Interface, error: &wasmtime::Error) -> Self {
-        Self::Incomplete { interface: interface.name(), reason: format!("{error:#}") }
+        Self::Incomplete { interface: interface.name(), reason: one_line(format_args!("{error:#}")) }
     }
+}
+
+fn not_instantiable(error: &wasmtime::Error) -> LoadError {
+    LoadError::NotInstantiable(one_line(format_args!("{error:#}")))
 }
 
 /// What a backend may have, and how much of it.
@@ -126,7 +131,7 @@ impl Compiled {
                 .map(|component| (component, Origin::Compiler))
                 .map_err(anyhow::Error::from),
         }
-        .map_err(LoadError::NotAComponent)?;
+        .map_err(|e| LoadError::NotAComponent(one_line(format_args!("{e:#}"))))?;
         let manifest = Manifest::read(&component, &engine.wasm)?;
         Ok(Self { component, manifest, origin })
     }
@@ -149,14 +154,14 @@ impl Compiled {
     pub async fn ready(self, engine: &Engine, permissions: Permissions) -> Result<Ready, LoadError> {
         check_grants(&self.manifest, &permissions)?;
         let mut linker = Linker::new(&engine.wasm);
-        super::host::link(&mut linker).map_err(|e| LoadError::NotInstantiable(format!("{e:#}")))?;
+        super::host::link(&mut linker).map_err(|e| not_instantiable(&e))?;
         if permissions.node_only {
             // What is left (wasi:http) traps when it is used: node halves are pure.
             linker
                 .define_unknown_imports_as_traps(&self.component)
-                .map_err(|e| LoadError::NotInstantiable(format!("{e:#}")))?;
+                .map_err(|e| not_instantiable(&e))?;
         }
-        let pre = linker.instantiate_pre(&self.component).map_err(|e| LoadError::NotInstantiable(format!("{e:#}")))?;
+        let pre = linker.instantiate_pre(&self.component).map_err(|e| not_instantiable(&e))?;
         let indices = Indices::find(&pre, &self.manifest)?;
         let shared = Arc::new(Shared {
             driver: permissions.driver,
@@ -194,6 +199,12 @@ impl Ready {
     /// What it offers.
     pub fn describe(&self) -> &Offer {
         &self.offer
+    }
+
+    /// Offers less than the component exports: as if it did not export `interfaces`, nor promise mount groups.
+    pub fn withhold(&mut self, interfaces: &BTreeSet<Interface>, mount_group: bool) {
+        self.offer.interfaces.retain(|interface| !interfaces.contains(interface));
+        self.offer.info.promises.volume_mount_group &= !mount_group;
     }
 
     /// What no function stands for.
@@ -244,14 +255,14 @@ async fn ask_info(
     let ask = async move {
         let mut store = super::backend::new_store(&engine, cx, shared);
         let instance =
-            pre.instantiate_async(&mut store).await.map_err(|e| LoadError::NotInstantiable(format!("{e:#}")))?;
+            pre.instantiate_async(&mut store).await.map_err(|e| not_instantiable(&e))?;
         indices.check_types(&mut store, &instance)?;
         let Some(identity) = &indices.identity else { return Err(LoadError::NoIdentity) };
         let guest: offered::identity::Guest =
             identity.load(&mut store, &instance).map_err(|e| LoadError::incomplete(Interface::Identity, &e))?;
         let info = guest.call_get_info(&mut store).await;
         store.data_mut().finish();
-        info.map(convert::info).map_err(|e| LoadError::InfoFailed(super::backend::trap_text(&e)))
+        info.map(convert::info).map_err(|e| LoadError::InfoFailed(trap_text(&e)))
     };
     let task = runtime.spawn(async move { tokio::time::timeout_at(deadline.into(), ask).await });
     match task.await {

@@ -71,11 +71,9 @@ impl Expansion for Local {
         let wanted = CapacityRange { required: request.capacity.required.or(Some(now)), ..request.capacity };
         let size = choose_size(Some(&wanted), &rules(now))?;
         let grown = if size > now { pools::resize_object(&place.pool, &place.object, size)? } else { object };
-        let block = request.capability.as_ref().is_some_and(VolumeCapability::is_block);
-        Ok(Expanded {
-            capacity_bytes: grown.spec.size_bytes,
-            node_expansion_required: grown.spec.kind == ObjectKind::Image && !block,
-        })
+        // Also for a raw device: whether it has grown with the image only the host knows.
+        let node_expansion_required = grown.spec.kind == ObjectKind::Image;
+        Ok(Expanded { capacity_bytes: grown.spec.size_bytes, node_expansion_required })
     }
 }
 

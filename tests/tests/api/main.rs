@@ -1,6 +1,10 @@
 //! Tier "api": a real client, a real socket, the real host, real backends, real file systems.
 
+mod bad_config;
+mod kill;
 mod lifecycle;
+mod rules;
+mod scale;
 
 use bulkhead_tests::Sandbox;
 

@@ -36,7 +36,8 @@ pub struct EngineConfig {
     /// The host's state directory; the journal goes to `node/DRIVER` in it. The caller has locked it, see
     /// [`crate::lock_dir`].
     pub state_dir: PathBuf,
-    /// Staging and target paths lie below this directory, which must exist.
+    /// Staging and target paths lie below this directory, which must exist. It is opened once: what is mounted on it
+    /// later is not seen.
     pub kubelet_root: PathBuf,
     /// Name of the driver.
     pub driver: String,
@@ -82,8 +83,14 @@ impl Engine {
     /// FailedPrecondition: a directory is missing. InvalidArgument: a name. Unavailable: something can't be read.
     pub fn open(config: EngineConfig) -> Result<Self> {
         bulkhead_domain::limits::object_name("driver name", &config.driver).map_err(Error::invalid_argument)?;
+        let fence = PathFence::open(&config.kubelet_root)?;
+        if !crate::sys::has_mount_setattr(&fence) {
+            return Err(Error::failed_precondition(
+                "this kernel has no mount_setattr(2): Linux 5.12 or newer is needed",
+            ));
+        }
         let engine = Self {
-            fence: PathFence::open(&config.kubelet_root)?,
+            fence,
             journal: Journal::open(&config.state_dir, &config.driver, &config.node_id)?,
             pools: Arc::new(PoolStore::open(&config.pools)?),
             single_node_multi_writer: config.single_node_multi_writer,

@@ -178,6 +178,7 @@ impl Engine {
                 record.formatted = FormatState::Started;
                 self.journal.store(record)?;
                 failpoint::hit("stage.format-intent")?;
+                tracing::info!(volume = %record.volume_id, fs = fs.name(), device = %device.display(), "formatting an empty device");
                 format::make(fs, &device, &plan.mkfs_options)?;
                 failpoint::hit("stage.formatted")?;
                 record.formatted = FormatState::Done;

@@ -11,7 +11,7 @@ use crate::journal::{FormatState, PublishPhase, PublishRecord, Record, StagePhas
 use crate::loopdev::{self, LoopInfo};
 use crate::mounts;
 use bulkhead_domain::node::Unstage;
-use bulkhead_domain::{Error, Result};
+use bulkhead_domain::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
 /// Mounts of ours on top of each other that are taken off one path. More than one comes only from calls that were cut short.
@@ -64,7 +64,7 @@ impl Engine {
         }
         // From here on the phase lets nobody trust the hint.
         record.phase = StagePhase::Unstaging;
-        self.journal.store(record)?;
+        self.note(record)?;
         failpoint::hit("unstage.intent")?;
         let loops = self.loops(record)?;
         if let Some(expected) = expected_at_staging(record, &loops) {
@@ -100,7 +100,7 @@ impl Engine {
         let Some(publish) = record.publishes.get_mut(target) else { return Ok(()) };
         publish.phase = PublishPhase::Unpublishing;
         let publish = publish.clone();
-        self.journal.store(record)?;
+        self.note(record)?;
         failpoint::hit("unpublish.intent")?;
         let loops = self.loops(record)?;
         let views = self.views(record, target, &loops)?;
@@ -121,7 +121,19 @@ impl Engine {
         }
         failpoint::hit("unpublish.target-removed")?;
         record.publishes.remove(target);
-        self.journal.store(record)
+        self.note(record)
+    }
+
+    /// Writes down how far undoing is. A full disk is no reason to keep mounts: everything here looks at what the kernel
+    /// has, so an older record only means to look once more.
+    fn note(&self, record: &Record) -> Result<()> {
+        match self.journal.store(record) {
+            Err(error) if error.kind() == ErrorKind::ResourceExhausted => {
+                tracing::warn!(volume = %record.volume_id, %error, "undoing goes on without the journal");
+                Ok(())
+            }
+            stored => stored,
+        }
     }
 
     /// Takes our mounts off a recorded path. Gives the place; none if there is nothing more to do there.

@@ -35,6 +35,9 @@ impl Wanted {
         if plan.encryption.is_some() {
             return Err(not_yet("encryption"));
         }
+        if matches!(&capability.access_type, AccessType::Mount(mount) if !mount.volume_mount_group.is_empty()) {
+            return Err(not_yet("volume_mount_group"));
+        }
         let usage = match (&plan.access, &plan.usage) {
             (Access::PoolImage(_), Usage::Filesystem(filesystem)) => {
                 let fs = fs_kind(filesystem, capability)?;
@@ -102,9 +105,6 @@ impl Wanted {
 
 fn fs_kind(plan: &Filesystem, capability: &VolumeCapability) -> Result<FsKind> {
     let AccessType::Mount(mount) = &capability.access_type else { return FsKind::parse(&plan.fs_type) };
-    if !mount.volume_mount_group.is_empty() {
-        return Err(not_yet("volume_mount_group"));
-    }
     if plan.fs_type.is_empty() {
         return FsKind::parse(&mount.fs_type);
     }

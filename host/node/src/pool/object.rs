@@ -114,7 +114,14 @@ impl ObjectDir {
 #[derive(Debug)]
 pub(crate) struct LockedObject {
     pub(super) object: ObjectDir,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for LockedObject {
+    /// Closing would do, but for copies of the descriptor in a child that another thread is starting.
+    fn drop(&mut self) {
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
 }
 
 impl LockedObject {
@@ -140,7 +147,7 @@ impl LockedObject {
                 return Err(Error::aborted(format_args!("{what}: another operation on it is in progress; ask again")));
             }
             if still_there(objects, &object).during(&what)? {
-                return Ok(Some(Self { object, _lock: lock }));
+                return Ok(Some(Self { object, lock }));
             }
         }
     }

@@ -1,9 +1,10 @@
 //! One operation in a process of its own, to be killed.
 
-use crate::env::{Env, Kind, POOL};
+use crate::env::{Env, Kind, POOL, assert_data, write_data};
 use bulkhead_domain::Result;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 pub const MARK: &str = "__operation";
 
@@ -51,6 +52,7 @@ fn perform(env: &Env, operation: &str, kind: Kind) -> Result<()> {
         "publish-read-only" => engine.publish(&env.publish("v", kind, "pod", true)),
         "unpublish" => engine.unpublish(&env.unpublish("v", "pod")),
         "expand" => engine.expand(&env.expand("v", env.staging("v"), 2 * kind.size())).map(drop),
+        "life" => life(env, &engine, kind),
         "pool-create" => {
             env.create(&engine, "v", kind);
             Ok(())
@@ -59,4 +61,21 @@ fn perform(env: &Env, operation: &str, kind: Kind) -> Result<()> {
         "pool-resize" => pools.resize_object(POOL, "v", 2 * kind.size()).map(drop),
         other => panic!("no operation {other}"),
     }
+}
+
+/// All of a volume's life but its end.
+fn life(env: &Env, engine: &bulkhead_node::Engine, kind: Kind) -> Result<()> {
+    // As the host does: it changes who owns the process's files in /proc.
+    bulkhead_node::forbid_core_dumps().unwrap();
+    env.create(engine, "v", kind);
+    engine.stage(&env.stage("v", kind))?;
+    engine.publish(&env.publish("v", kind, "pod", false))?;
+    engine.publish(&env.publish("v", kind, "reader", true))?;
+    write_data(&env.target("pod"), kind);
+    assert_data(&env.target("reader"), kind);
+    assert!(std::fs::write(env.target("reader").join("x"), "x").is_err());
+    engine.stats(&env.stats("v", env.target("pod")), Duration::from_secs(5))?;
+    engine.unpublish(&env.unpublish("v", "pod"))?;
+    engine.unpublish(&env.unpublish("v", "reader"))?;
+    engine.unstage(&env.unstage("v"))
 }

@@ -12,6 +12,7 @@ pub const TESTS: &[Test] = &[
     ("directory::a_whole_life", whole_life),
     ("directory::mount_flags", mount_flags),
     ("directory::mounts_propagate", propagation),
+    ("directory::without_privileges_in_a_user_namespace", user_namespace),
     ("directory::a_tenants_tree_is_removed_whole", removal),
 ];
 
@@ -109,4 +110,19 @@ fn removal() {
     }
     assert_eq!(fs::read_to_string(outside.join("kept")).unwrap(), "kept");
     assert!(std::path::Path::new("/etc/passwd").exists());
+}
+
+/// A directory volume needs no more than a mount namespace of one's own.
+fn user_namespace() {
+    let env = Env::new();
+    env.engine();
+    let output = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "--propagation", "private", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args([crate::child::MARK, env.root().to_str().unwrap(), "life", "directory"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    env.assert_clean();
+    assert_data(&env.pool().join("objects/v/data"), Kind::Directory);
 }

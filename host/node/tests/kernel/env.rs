@@ -197,10 +197,12 @@ impl Drop for Env {
         if self._remove.is_none() {
             return;
         }
+        // Looked for before anything is unmounted: after that, files on it have other paths.
+        let devices = self.loops();
         for mount in self.mounts().iter().rev() {
             let _ = rustix::mount::unmount(mount, rustix::mount::UnmountFlags::DETACH);
         }
-        for device in self.loops().iter().rev() {
+        for device in devices.iter().rev() {
             let _ = Command::new("losetup").args(["-d", device]).status();
         }
     }

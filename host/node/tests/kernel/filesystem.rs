@@ -3,7 +3,7 @@
 use crate::Test;
 use crate::env::*;
 use bulkhead_domain::ErrorKind;
-use bulkhead_domain::capability::AccessMode;
+use bulkhead_domain::capability::{AccessMode, AccessType};
 use bulkhead_domain::node::UsageUnit;
 use bulkhead_domain::plan::{Encryption, FsckPolicy, SecretRef, Usage};
 use std::fs;
@@ -17,7 +17,7 @@ pub const TESTS: &[Test] = &[
     ("filesystem::what_is_not_supported_is_said", unsupported),
     ("filesystem::reader_only_and_read_only_plans", read_only),
     ("filesystem::a_damaged_one_is_not_mounted", damaged),
-    ("filesystem::stats_of_a_stuck_caller_path", stats_not_found),
+    ("filesystem::what_is_not_mounted_is_not_found", not_mounted_not_found),
 ];
 
 fn whole_life(kind: Kind) {
@@ -160,6 +160,19 @@ fn unsupported() {
     assert!(message.contains("lvm is not supported by this host yet"), "{message}");
     assert!(with(&|stage| stage.plan.expected_size_bytes = Some(65 * MIB)).contains("expects"));
     assert!(with(&|stage| stage.capability = capability(Kind::Block)).contains("differ"));
+    for kind in [Kind::Ext4, Kind::Directory] {
+        let message = with(&|stage| {
+            stage.plan = plan("v", kind);
+            let AccessType::Mount(mount) = &mut stage.capability.access_type else { panic!() };
+            mount.volume_mount_group = "1000".into();
+        });
+        assert!(message.contains("volume_mount_group is not supported"), "{message}");
+    }
+    let message = with(&|stage| {
+        let AccessType::Mount(mount) = &mut stage.capability.access_type else { panic!() };
+        mount.fs_type = "xfs".into();
+    });
+    assert!(message.contains("xfs") && message.contains("ext4"), "{message}");
     assert_eq!(fs::metadata(env.image("v")).map(|found| std::os::unix::fs::MetadataExt::blocks(&found)).unwrap(), 0);
     let mut stage = good.clone();
     stage.plan = plan("missing", Kind::Ext4);
@@ -225,7 +238,7 @@ fn damaged() {
     env.assert_clean();
 }
 
-fn stats_not_found() {
+fn not_mounted_not_found() {
     let env = Env::new();
     let engine = env.engine();
     let ask = |name: &str, path: &str| engine.stats(&env.stats(name, path.into()), Duration::from_secs(5));

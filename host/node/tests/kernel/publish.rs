@@ -147,7 +147,7 @@ fn foreign() {
     tmpfs(&staging);
     refused(engine.stage(&env.stage("v", Kind::Ext4)), ErrorKind::FailedPrecondition);
     engine.unstage(&env.unstage("v")).unwrap();
-    assert_eq!(env.mounts(), [staging.clone()]);
+    assert_eq!(env.mounts(), std::slice::from_ref(&staging));
     umount(&staging);
     // Over the staging mount.
     engine.stage(&env.stage("v", Kind::Ext4)).unwrap();

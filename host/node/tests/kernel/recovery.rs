@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     ("recovery::a_dead_file_system_is_taken_down", dead_filesystem),
     ("recovery::a_busy_volume_is_unstaged_later", busy),
     ("recovery::the_journal_is_private", private),
+    ("recovery::a_full_state_disk", full_state_disk),
 ];
 
 /// All that a reboot takes.
@@ -216,4 +217,39 @@ fn private() {
     assert_eq!(fs::metadata(&env.records()[0]).unwrap().permissions().mode() & 0o777, 0o600);
     engine.unstage(&env.unstage("v")).unwrap();
     env.assert_clean();
+}
+
+/// What can't be written down is not done, but what is there can be taken down.
+fn full_state_disk() {
+    for kind in [Kind::Ext4, Kind::Directory] {
+        let env = Env::new();
+        tool("mount", &["-t", "tmpfs", "-o", "size=256k", "none", env.state().to_str().unwrap()]);
+        let engine = env.engine();
+        env.create(&engine, "v", kind);
+        env.create(&engine, "w", kind);
+        engine.stage(&env.stage("v", kind)).unwrap();
+        engine.publish(&env.publish("v", kind, "a", false)).unwrap();
+        engine.publish(&env.publish("v", kind, "b", false)).unwrap();
+        write_data(&env.target("a"), kind);
+        let filler = env.state().join("filler");
+        assert!(fs::write(&filler, vec![1; 1 << 20]).is_err());
+        let before = env.mounts();
+        refused(engine.stage(&env.stage("w", kind)), ErrorKind::ResourceExhausted);
+        refused(engine.publish(&env.publish("v", kind, "c", false)), ErrorKind::ResourceExhausted);
+        assert_eq!(env.mounts(), before);
+        engine.unpublish(&env.unpublish("v", "a")).unwrap();
+        assert!(!env.target("a").exists());
+        refused(engine.unstage(&env.unstage("v")), ErrorKind::FailedPrecondition);
+        engine.unpublish(&env.unpublish("v", "b")).unwrap();
+        engine.unstage(&env.unstage("v")).unwrap();
+        assert_eq!(env.loops(), Vec::<String>::new());
+        assert_eq!(env.mounts(), [env.state()]);
+        fs::remove_file(&filler).unwrap();
+        engine.stage(&env.stage("v", kind)).unwrap();
+        assert_data(&env.staging("v"), kind);
+        engine.unstage(&env.unstage("v")).unwrap();
+        drop(engine);
+        tool("umount", &[env.state().to_str().unwrap()]);
+        env.assert_clean();
+    }
 }

@@ -20,7 +20,12 @@ fn the_smallest_file() {
             file: "/etc/bulkhead/f.yaml".into(),
             state_dir: "/var/lib/bulkhead".into(),
             state_dir_at: place(1, 10),
-            node: NodeConfig { id: "host-1".into(), kubelet_root: "/var/lib/kubelet".into(), labels: [].into() },
+            node: NodeConfig {
+                id: "host-1".into(),
+                kubelet_root: "/var/lib/kubelet".into(),
+                kubelet_root_at: place(1, 10),
+                labels: [].into(),
+            },
             drivers: vec![DriverConfig {
                 name: "a.example.com".into(),
                 name_at: place(3, 11),

@@ -21,7 +21,6 @@ use super::bindings::{
 use crate::ops::ports::Effect;
 use bulkhead_domain::{
     Error, ErrorKind, StringMap,
-    error::clean_text,
     limits::{self, Violation},
     offer::{Info, Promises},
     request::Secrets,
@@ -96,7 +95,7 @@ pub fn info(info: offered::identity::Info) -> Info {
             attach_one_at_a_time_per_node: has(P::ATTACH_ONE_AT_A_TIME_PER_NODE),
             snapshot_topology: has(P::SNAPSHOT_TOPOLOGY),
         },
-        vendor_version: clean_text(&info.vendor_version, limits::STRING_BYTES),
+        vendor_version: info.vendor_version,
         manifest: info.manifest.into_iter().collect(),
         topology_keys: info.topology_keys,
         loggable_parameters: info.loggable_parameters,

@@ -1,13 +1,15 @@
 //! What can go wrong in any call.
 
 use bulkhead_sdk::logging::{Level, log};
+use bulkhead_sdk::pools::{self, ObjectKind, ObjectSpec, Provisioning};
 use bulkhead_sdk::prelude::*;
 use std::hint::black_box;
 use std::time::Duration;
 
-/// Behaviours that end the call without an answer, or come before a sound one (`log-many`, `log-long`).
+/// Behaviours that end the call without an answer, or come before a sound one (`log-many`, `log-long`, `pools`).
 #[cfg(test)]
-pub const HARMS: [&str; 8] = ["trap", "panic", "loop", "memory", "stack", "log", "log-many", "log-long"];
+pub const HARMS: [&str; 10] =
+    ["trap", "panic", "loop", "memory", "stack", "log", "log-many", "log-long", "pools", "pools-evil"];
 
 /// Behaviours that return an error: one for each case, and some that the host must not take as they are.
 #[cfg(test)]
@@ -31,7 +33,7 @@ pub const ERRORS: [&str; 17] = [
     "error-control",
 ];
 
-/// Does it. Returns after `log-many` and `log-long`, otherwise with an error or never.
+/// Does it. Returns after `log-many`, `log-long` and `pools`, otherwise with an error or never.
 pub fn misbehave(what: &str) -> Result<()> {
     match what {
         "trap" => trap(),
@@ -55,7 +57,36 @@ pub fn misbehave(what: &str) -> Result<()> {
             log(Level::Info, &"\u{1b}[31mforged\r\n\0".repeat(8192));
             Ok(())
         }
+        "pools" => pools::stat_pool(POOL).map(drop),
+        "pools-evil" => reach_for_everything(),
         _ => Err(error(what).unwrap_or_else(|| unknown(what))),
+    }
+}
+
+/// The pool that a test grants this backend, if it grants one.
+const POOL: &str = "bad";
+
+/// Asks for objects that no host may make: out of the pool, in another one, larger than a disk. An `internal` error names
+/// the first that was made all the same; otherwise it is `failed-precondition`.
+fn reach_for_everything() -> Result<()> {
+    let spec = |name: &str| ObjectSpec {
+        name: name.to_owned(),
+        kind: ObjectKind::Image,
+        size_bytes: 4096,
+        provisioning: Provisioning::Thin,
+        metadata: Vec::new(),
+    };
+    let long = "n".repeat(129);
+    let names = ["", ".", "..", "../x", "/etc/x", "a/b", ".hidden", "x\0y", "x\ny", long.as_str()];
+    let mut orders: Vec<_> = names.map(|name| (POOL, spec(name))).into();
+    orders.extend(["", "..", "../bad", "somebody-elses"].map(|pool| (pool, spec("evil"))));
+    let large = |size_bytes, provisioning| ObjectSpec { size_bytes, provisioning, ..spec("large") };
+    orders.push((POOL, large(u64::MAX, Provisioning::Thin)));
+    orders.push((POOL, large(1 << 62, Provisioning::Thick)));
+    orders.push((POOL, ObjectSpec { metadata: vec![("k".to_owned(), "v".repeat(5 << 10))], ..spec("wordy") }));
+    match orders.iter().find(|(pool, spec)| pools::create_object(pool, spec).is_ok()) {
+        Some((pool, spec)) => Err(Error::Internal(format!("pool {pool:?} took object {:?}", spec.name))),
+        None => Err(Error::FailedPrecondition("every one was refused".to_owned())),
     }
 }
 

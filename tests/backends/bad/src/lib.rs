@@ -13,6 +13,8 @@
 //! | `list` | `many`, `endless`, `twice`, `token-long`, `token-control` |
 //! | `info` | `version-empty`, `version-long`, `manifest-large`, `topology-key`, `promises` |
 //!
+//! It imports the pools; a test that loads it grants it one named `bad`.
+//!
 //! A behaviour that nobody knows is an `internal` error that says so: a misspelt test fails.
 
 mod create;

@@ -1,0 +1,65 @@
+# make demo   shows the main job        make test   runs every check       make bench   measures
+# make build  leaves dist/bulkhead and dist/backends/*.wasm
+# Each is enough on a fresh machine: what is missing is installed, or the line says what to install.
+
+SHELL := /bin/bash
+# Outside the clone, so that every clone on a machine shares what does not change.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/bulkhead/target
+export BULKHEAD_GUEST_DIR ?= $(HOME)/.cache/bulkhead/guests
+BIN := $(CARGO_TARGET_DIR)/debug
+# One selection of packages everywhere: features, and with them wasmtime, are then resolved and compiled once.
+ALL := --workspace --locked
+
+.PHONY: build host guests demo test bench lint deny unit api sanity schema clean setup setup-test
+
+build: host guests
+
+setup:
+	@scripts/setup.sh build
+
+setup-test:
+	@scripts/setup.sh test
+
+host: setup
+	@scripts/with-toolchain.sh cargo build $(ALL) --bins
+	@mkdir -p dist && cp -f $(BIN)/bulkhead dist/bulkhead
+
+guests: host
+	@scripts/build-guests.sh
+
+demo: build
+	@scripts/setup.sh demo
+	@scripts/demo.sh
+
+test: setup-test build lint deny unit api sanity
+	@echo "all checks passed"
+
+lint:
+	scripts/with-toolchain.sh cargo fmt --all --check
+	scripts/with-toolchain.sh cargo clippy $(ALL) --all-targets -- -D warnings
+
+# The advisory database is not part of this: it is fetched from the network, and run where that can be reached.
+deny:
+	scripts/with-toolchain.sh cargo deny --locked check bans licenses sources
+
+# Everything that needs no host process, and the walls.
+unit: build
+	scripts/sandbox.sh scripts/with-toolchain.sh cargo test $(ALL) --lib --bins --test walls --test contract_wit --test node --test spec --test redaction --test wire --test cli
+	scripts/with-toolchain.sh cargo test $(ALL) --doc
+
+api: build
+	scripts/sandbox.sh scripts/with-toolchain.sh cargo test $(ALL) --test api
+
+sanity: build
+	scripts/sandbox.sh scripts/with-toolchain.sh cargo test $(ALL) --test sanity -- --nocapture
+
+bench: build
+	@scripts/with-toolchain.sh cargo build $(ALL) --examples
+	@scripts/sandbox.sh $(BIN)/bulkhead-bench
+	@$(BIN)/examples/load dist/backends
+
+schema: host
+	dist/bulkhead schema > docs/config.schema.json
+
+clean:
+	rm -rf dist $(CARGO_TARGET_DIR) $(BULKHEAD_GUEST_DIR)

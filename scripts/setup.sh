@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Installs what is missing for: build | demo | test. Says what it installs; where it can't, says what to do and fails.
+set -euo pipefail
+purpose=${1:?build, demo or test}
+cd "$(dirname "$0")/.."
+export PATH="$HOME/.cargo/bin:/usr/sbin:/sbin:$PATH"
+
+say() { echo "setup: $*" >&2; }
+fail() { say "$*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+can_apt() { have apt-get && [ "$(id -u)" = 0 ]; }
+
+updated=
+apt_install() { # packages
+  can_apt || fail "please install: $* (Debian names)"
+  say "installing with apt: $*"
+  [ -n "$updated" ] || { apt-get update -q >/dev/null; updated=1; }
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >/dev/null
+}
+
+need() { # command package
+  have "$1" || apt_install "$2"
+  have "$1" || fail "$1 is still missing after installing $2"
+}
+
+# A guest needs Rust's standard library for wasm32: rustup's target, or Debian's sources of it.
+wasm_target() {
+  have rustc && [ -d "$(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null)" ] && return
+  debian_web && return
+  if can_apt; then
+    apt_install rustc-web cargo-web rust-web-src lld-22 && debian_web && return
+  fi
+  if have rustup; then
+    say "adding the target wasm32-unknown-unknown with rustup"
+    timeout 300 rustup target add wasm32-unknown-unknown && return
+  fi
+  fail "no Rust for wasm32: run 'rustup target add wasm32-unknown-unknown', or on Debian 'apt-get install rustc-web cargo-web rust-web-src lld-22'"
+}
+debian_web() {
+  [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && [ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library/std" ] \
+    && /usr/bin/rustc --print target-list | grep -qx wasm32-unknown-unknown
+}
+
+have cc || apt_install gcc libc6-dev
+need unshare util-linux
+have cargo || { can_apt && apt_install rustc-web cargo-web; }
+have cargo || fail "no cargo: install Rust 1.95 or newer from rustup.rs, or on Debian 'apt-get install rustc-web cargo-web'"
+wasm_target
+
+if [ "$purpose" != build ]; then
+  if [ "$(id -u)" = 0 ]; then
+    need mkfs.ext4 e2fsprogs
+    need mkfs.xfs xfsprogs
+    need losetup mount
+  else
+    say "not root: volumes will be directories in a user namespace; file systems on loop devices need root"
+  fi
+fi
+
+if [ "$purpose" = test ]; then
+  cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt 2>/dev/null || apt_install rustfmt-web || fail "no rustfmt"
+  cargo clippy --version >/dev/null 2>&1 || rustup component add clippy 2>/dev/null || apt_install rust-web-clippy || fail "no clippy"
+  if ! cargo deny --version >/dev/null 2>&1; then
+    say "installing cargo-deny (a few minutes, once)"
+    CARGO_TARGET_DIR="$HOME/.cache/bulkhead/tools" cargo install cargo-deny --version 0.20.2 --locked --quiet
+  fi
+  scripts/setup-sanity.sh
+fi

@@ -1,0 +1,178 @@
+//! `make bench`: medians over interleaved rounds, client and server on different cores, as ratios to a null RPC of the same
+//! run. The null RPC is CreateVolume with the same request and reply on the same gRPC stack, without locks, a sandbox or
+//! anything else behind it.
+
+use anyhow::{Context, Result, ensure};
+use bulkhead_proto::v1::{self, controller_client::ControllerClient, node_client::NodeClient};
+use bulkhead_tests::{
+    Driver, HostBuilder, Sandbox,
+    client::{Use, connect, create_request},
+};
+use clap::Parser;
+use rustix::thread::{CpuSet, sched_setaffinity};
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+use tonic::transport::Channel;
+
+mod null;
+
+const MIB: i64 = 1 << 20;
+const CLIENT_CORE: usize = 0;
+const SERVER_CORE: usize = 1;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Interleaved rounds; the figures are medians over them.
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// Calls of each kind in a round.
+    #[arg(long, default_value_t = 500)]
+    calls: usize,
+    /// Serve the null RPC on this socket; used by the benchmark itself.
+    #[arg(long)]
+    null_server: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(socket) = &arguments.null_server {
+        return null::serve(socket);
+    }
+    let cores = std::thread::available_parallelism()?.get();
+    ensure!(cores > SERVER_CORE, "two cores are needed: client and server are pinned to different ones");
+    let sandbox = Sandbox::enter();
+    // Children inherit the core; the client goes back to its own afterwards.
+    pin(SERVER_CORE)?;
+    let mut example = Driver::plain("example");
+    example.config = "server: nfs.example.com\nexport: /export".into();
+    let host = HostBuilder::new(&sandbox, [example, Driver::local(&sandbox)]).env("BULKHEAD_LOG", "warn").start();
+    let null_socket = sandbox.path().join("null.sock");
+    let mut null = Command::new(std::env::current_exe()?)
+        .arg("--null-server")
+        .arg(&null_socket)
+        .stdin(Stdio::null())
+        .spawn()?;
+    pin(CLIENT_CORE)?;
+    let sockets = Sockets {
+        null: null_socket,
+        example: sandbox.path().join("example.csi.bulkhead.dev.sock"),
+        local: sandbox.path().join("local.csi.bulkhead.dev.sock"),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let measured = runtime.block_on(measure(&arguments, &sockets));
+    let _ = null.kill();
+    let _ = null.wait();
+    drop(host);
+    print(&arguments, &mut measured?);
+    Ok(())
+}
+
+struct Sockets {
+    null: PathBuf,
+    example: PathBuf,
+    local: PathBuf,
+}
+
+fn pin(core: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(core);
+    sched_setaffinity(None, &set).context("sched_setaffinity")
+}
+
+/// Times of one kind of call: for each round its p50 and p99, in microseconds.
+struct Kind {
+    name: &'static str,
+    rounds: Vec<(f64, f64)>,
+}
+
+async fn measure(arguments: &Arguments, sockets: &Sockets) -> Result<Vec<Kind>> {
+    while std::os::unix::net::UnixStream::connect(&sockets.null).is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let null = connect(&sockets.null).await;
+    let example = connect(&sockets.example).await;
+    let local = connect(&sockets.local).await;
+    let names = ["null RPC", "NodeGetCapabilities", "CreateVolume, no disk", "CreateVolume, local, new", "CreateVolume, local, again"];
+    let mut kinds: Vec<_> = names.into_iter().map(|name| Kind { name, rounds: vec![] }).collect();
+    // One round to warm up, which does not count.
+    for round in 0..=arguments.rounds {
+        let calls = arguments.calls;
+        let times = [
+            create(&null, calls, |_| "pvc".into()).await?,
+            capabilities(&example, calls).await?,
+            create(&example, calls, |_| "pvc".into()).await?,
+            create(&local, calls / 5, |n| format!("pvc-{round}-{n}")).await?,
+            create(&local, calls / 5, |n| format!("pvc-{round}-{n}")).await?,
+        ];
+        delete_all(&local).await?;
+        for (kind, mut times) in kinds.iter_mut().zip(times) {
+            times.sort_unstable();
+            let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6;
+            if round > 0 {
+                kind.rounds.push((at(0.5), at(0.99)));
+            }
+        }
+    }
+    Ok(kinds)
+}
+
+async fn create(channel: &Channel, calls: usize, name: impl Fn(usize) -> String) -> Result<Vec<Duration>> {
+    let mut client = ControllerClient::new(channel.clone());
+    let mut times = Vec::with_capacity(calls);
+    for n in 0..calls {
+        let mut request = create_request(&name(n), 32 * MIB, Use::Mount("ext4"), &[]);
+        for (key, value) in [("pvc/name", "data-postgres-0"), ("pvc/namespace", "production"), ("pv/name", "pvc-d4c3")] {
+            request.parameters.insert(format!("csi.storage.k8s.io/{key}"), value.into());
+        }
+        let start = Instant::now();
+        client.create_volume(request).await?;
+        times.push(start.elapsed());
+    }
+    Ok(times)
+}
+
+async fn capabilities(channel: &Channel, calls: usize) -> Result<Vec<Duration>> {
+    let mut client = NodeClient::new(channel.clone());
+    let mut times = Vec::with_capacity(calls);
+    for _ in 0..calls {
+        let start = Instant::now();
+        client.node_get_capabilities(v1::NodeGetCapabilitiesRequest {}).await?;
+        times.push(start.elapsed());
+    }
+    Ok(times)
+}
+
+async fn delete_all(channel: &Channel) -> Result<()> {
+    let mut client = ControllerClient::new(channel.clone());
+    let listed = client.list_volumes(v1::ListVolumesRequest::default()).await?.into_inner();
+    for volume in listed.entries.into_iter().filter_map(|entry| entry.volume) {
+        client.delete_volume(v1::DeleteVolumeRequest { volume_id: volume.volume_id, ..Default::default() }).await?;
+    }
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn print(arguments: &Arguments, kinds: &mut [Kind]) {
+    println!(
+        "medians of {} interleaved rounds of {} calls, one in flight; client on core {CLIENT_CORE}, server on core {SERVER_CORE}",
+        arguments.rounds, arguments.calls
+    );
+    println!("{:<28} {:>9} {:>9} {:>8} {:>17}", "", "p50 us", "p99 us", "/ null", "rounds' ratio");
+    let null: Vec<f64> = kinds[0].rounds.iter().map(|r| r.0).collect();
+    for kind in kinds {
+        let p50 = median(kind.rounds.iter().map(|r| r.0).collect());
+        let p99 = median(kind.rounds.iter().map(|r| r.1).collect());
+        // Each round against the null RPC of the same round: what the machine did meanwhile cancels out.
+        let mut ratios: Vec<_> = kind.rounds.iter().zip(&null).map(|(r, null)| r.0 / null).collect();
+        ratios.sort_by(f64::total_cmp);
+        let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
+        println!("{:<28} {p50:>9.1} {p99:>9.1} {:>8.2} {:>17}", kind.name, median(ratios), format!("{least:.2} to {most:.2}"));
+    }
+}

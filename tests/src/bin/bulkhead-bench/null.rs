@@ -1,0 +1,61 @@
+//! The null RPC: a CSI controller on the same gRPC stack and runtime as the host that answers from constants.
+
+use anyhow::Result;
+use bulkhead_proto::v1::{self, controller_server::ControllerServer};
+use std::path::Path;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::{Request, Response, Status, transport::Server};
+
+struct Null;
+
+/// Serves until it is killed. The runtime has as many threads as the host's.
+pub fn serve(socket: &Path) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let incoming = UnixListenerStream::new(tokio::net::UnixListener::bind(socket)?);
+        Server::builder().add_service(ControllerServer::new(Null)).serve_with_incoming(incoming).await?;
+        Ok(())
+    })
+}
+
+macro_rules! null_controller {
+    ($($function:ident: $request:ident -> $response:ident),* $(,)?) => {
+        #[tonic::async_trait]
+        impl v1::controller_server::Controller for Null {
+            async fn create_volume(
+                &self,
+                request: Request<v1::CreateVolumeRequest>,
+            ) -> Result<Response<v1::CreateVolumeResponse>, Status> {
+                let size = request.into_inner().capacity_range.map_or(0, |range| range.required_bytes);
+                let volume = v1::Volume {
+                    capacity_bytes: size,
+                    volume_id: "0123456789abcdef0123456789abcdef".into(),
+                    ..Default::default()
+                };
+                Ok(Response::new(v1::CreateVolumeResponse { volume: Some(volume) }))
+            }
+
+            $(async fn $function(&self, _: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {
+                Err(Status::unimplemented("null"))
+            })*
+        }
+    };
+}
+null_controller! {
+    delete_volume: DeleteVolumeRequest -> DeleteVolumeResponse,
+    controller_publish_volume: ControllerPublishVolumeRequest -> ControllerPublishVolumeResponse,
+    controller_unpublish_volume: ControllerUnpublishVolumeRequest -> ControllerUnpublishVolumeResponse,
+    validate_volume_capabilities: ValidateVolumeCapabilitiesRequest -> ValidateVolumeCapabilitiesResponse,
+    list_volumes: ListVolumesRequest -> ListVolumesResponse,
+    controller_list_volume_health: ControllerListVolumeHealthRequest -> ControllerListVolumeHealthResponse,
+    controller_get_volume_health: ControllerGetVolumeHealthRequest -> ControllerGetVolumeHealthResponse,
+    get_capacity: GetCapacityRequest -> GetCapacityResponse,
+    controller_get_capabilities: ControllerGetCapabilitiesRequest -> ControllerGetCapabilitiesResponse,
+    create_snapshot: CreateSnapshotRequest -> CreateSnapshotResponse,
+    delete_snapshot: DeleteSnapshotRequest -> DeleteSnapshotResponse,
+    list_snapshots: ListSnapshotsRequest -> ListSnapshotsResponse,
+    get_snapshot: GetSnapshotRequest -> GetSnapshotResponse,
+    controller_expand_volume: ControllerExpandVolumeRequest -> ControllerExpandVolumeResponse,
+    controller_get_volume: ControllerGetVolumeRequest -> ControllerGetVolumeResponse,
+    controller_modify_volume: ControllerModifyVolumeRequest -> ControllerModifyVolumeResponse,
+}
