@@ -119,10 +119,8 @@ impl Client {
 
     /// NodeUnstageVolume.
     pub async fn unstage(&self, volume_id: &str) -> Result<(), Status> {
-        let request = v1::NodeUnstageVolumeRequest {
-            volume_id: volume_id.into(),
-            staging_target_path: self.staging(volume_id),
-        };
+        let request =
+            v1::NodeUnstageVolumeRequest { volume_id: volume_id.into(), staging_target_path: self.staging(volume_id) };
         self.node.clone().node_unstage_volume(request).await.map(drop)
     }
 
@@ -150,10 +148,8 @@ impl Client {
 
     /// NodeUnpublishVolume for a pod.
     pub async fn unpublish(&self, volume_id: &str, pod: &str) -> Result<(), Status> {
-        let request = v1::NodeUnpublishVolumeRequest {
-            volume_id: volume_id.into(),
-            target_path: self.target(pod, volume_id),
-        };
+        let request =
+            v1::NodeUnpublishVolumeRequest { volume_id: volume_id.into(), target_path: self.target(pod, volume_id) };
         self.node.clone().node_unpublish_volume(request).await.map(drop)
     }
 

@@ -4,7 +4,9 @@ pub mod client;
 pub mod components;
 pub mod host;
 pub mod listing;
+pub mod raw;
 pub mod sandbox;
+pub mod skips;
 pub mod snapshot;
 
 pub use client::Client;

@@ -22,7 +22,10 @@ pub struct Sandbox {
 pub fn can_mount() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "these tests need root, and CI=true forbids to skip them");
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "these tests need root, and CI=true forbids to skip them"
+        );
         eprintln!("NOT RUN: this test mounts file systems and needs root");
     }
     root
@@ -73,12 +76,14 @@ impl Sandbox {
     /// Loop devices whose backing file lies below the sandbox, also deleted ones, and devices on top of such devices. A
     /// device comes after the one that it stands on.
     pub fn loops(&self) -> Vec<String> {
-        let device = |entry: io::Result<fs::DirEntry>| {
-            let entry = entry.ok()?;
-            let backing = fs::read_to_string(entry.path().join("loop/backing_file")).ok()?;
-            Some((entry.file_name().to_string_lossy().into_owned(), PathBuf::from(backing.trim())))
+        // Devices that are in use have a size: of a thousand loop devices only those are looked at.
+        let sized = fs::read_to_string("/proc/partitions").expect("/proc/partitions");
+        let device = |line: &str| {
+            let name = line.split_whitespace().nth(3)?;
+            let backing = fs::read_to_string(Path::new("/sys/block").join(name).join("loop/backing_file")).ok()?;
+            Some((name.to_owned(), PathBuf::from(backing.trim())))
         };
-        let mut others: Vec<_> = fs::read_dir("/sys/block").expect("/sys/block").filter_map(device).collect();
+        let mut others: Vec<_> = sized.lines().filter_map(device).collect();
         others.sort();
         let mut loops: Vec<String> = vec![];
         loop {

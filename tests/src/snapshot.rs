@@ -75,7 +75,8 @@ impl Places {
         let object = volume_id.split_once('/').expect("POOL/OBJECT").1;
         let mask = Mask { root: sandbox.path().to_str().expect("UTF-8").to_owned(), object: object.to_owned() };
         let dir = self.pool.join("objects").join(object);
-        let read = |path: PathBuf| fs::read(path).ok().map(|bytes| serde_json::from_slice::<Value>(&bytes).expect("JSON"));
+        let read =
+            |path: PathBuf| fs::read(path).ok().map(|bytes| serde_json::from_slice::<Value>(&bytes).expect("JSON"));
         let mut meta = read(dir.join("meta.json"));
         if let Some(Value::Object(meta)) = &mut meta {
             // An operation that was cut short may count once more.
@@ -109,8 +110,7 @@ impl Places {
 
     fn targets(&self, volume_id: &str) -> Vec<PathBuf> {
         let targets = entries(&self.kubelet.join("pods")).into_iter();
-        let mut targets: Vec<_> =
-            targets.flat_map(|pod| entries(&pod.join(volume_id.replace('/', "_")))).collect();
+        let mut targets: Vec<_> = targets.flat_map(|pod| entries(&pod.join(volume_id.replace('/', "_")))).collect();
         targets.sort();
         targets
     }
@@ -148,7 +148,8 @@ impl Mask {
 
     /// The volume's own part of a path: no name is another one's beginning then.
     fn is_own(&self, path: &Path) -> bool {
-        let named = |part: &std::ffi::OsStr| part.to_str().is_some_and(|part| part.ends_with(&format!("_{}", self.object)));
+        let named =
+            |part: &std::ffi::OsStr| part.to_str().is_some_and(|part| part.ends_with(&format!("_{}", self.object)));
         path.iter().any(named)
     }
 
@@ -169,7 +170,8 @@ impl Mask {
         };
         let backing = |device: &String| sysfs(device, "loop/backing_file");
         let devices = sandbox.loops();
-        let on_image: Vec<_> = devices.iter().filter(|device| Path::new(&backing(device)).starts_with(object)).collect();
+        let on_image: Vec<_> =
+            devices.iter().filter(|device| Path::new(&backing(device)).starts_with(object)).collect();
         let on_device = |device: &&String| on_image.iter().any(|below| backing(device) == format!("/dev/{below}"));
         let show = |device: &&String, what: String| {
             (what, 512 * sysfs(device, "size").parse::<u64>().expect("sectors"), sysfs(device, "ro") == "1")

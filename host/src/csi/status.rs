@@ -95,7 +95,8 @@ pub fn timeout(headers: &tonic::metadata::MetadataMap) -> Option<Duration> {
 pub fn correct<B>(mut response: http::Response<B>) -> http::Response<B> {
     const STATUS: &str = "grpc-status";
     const MESSAGE: &str = "grpc-message";
-    const NO_MESSAGE: [&str; 3] = ["failed%20to%20decode", "Unexpected%20EOF%20decoding", "Missing%20request%20message"];
+    const NO_MESSAGE: [&str; 3] =
+        ["failed%20to%20decode", "Unexpected%20EOF%20decoding", "Missing%20request%20message"];
     let text = |headers: &HeaderMap, name: &str| {
         headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
     };

@@ -39,6 +39,12 @@ pub(super) fn new_store(engine: &Engine, cx: CallContext, shared: Arc<Shared>) -
     store
 }
 
+/// Why a call trapped, for the operator.
+pub(super) fn trap_reason(error: &wasmtime::Error, state: &CallState) -> String {
+    let after = if state.memory_was_refused() { ", after it asked for more memory than it may have" } else { "" };
+    format!("{}{after}", trap_text(error))
+}
+
 /// The two ways in which a call of a guest ends with an answer.
 type GuestResult<T> = wasmtime::Result<std::result::Result<T, WitError>>;
 
@@ -73,14 +79,7 @@ impl Ready {
             };
             let (answer, mut store) = call(store, instance).await;
             store.data_mut().finish();
-            answer.map_err(|e| {
-                let why = if store.data().memory_was_refused() {
-                    " (after it asked for more memory than it may have)"
-                } else {
-                    ""
-                };
-                Fault::Trap(format!("{}{why}", trap_text(&e)))
-            })
+            answer.map_err(|e| Fault::Trap(trap_reason(&e, store.data())))
         };
         let ended = tokio::time::timeout_at(deadline, run).await;
         drop(place);

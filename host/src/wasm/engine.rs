@@ -5,7 +5,7 @@
 //! them cheaply (PAGEMAP_SCAN, Linux 6.7) and on demand elsewhere.
 
 use std::{
-    hash::{BuildHasher, Hash, Hasher},
+    hash::{BuildHasher, BuildHasherDefault, Hasher},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -114,9 +114,8 @@ impl Engine {
 
     /// 16 hexadecimal digits that differ between engines that can't load each other's code.
     pub fn compatibility(&self) -> String {
-        let mut hasher = std::hash::BuildHasherDefault::<Fnv>::default().build_hasher();
-        self.wasm.precompile_compatibility_hash().hash(&mut hasher);
-        format!("{:016x}", hasher.finish())
+        let hasher = BuildHasherDefault::<Fnv>::default();
+        format!("{:016x}", hasher.hash_one(self.wasm.precompile_compatibility_hash()))
     }
 }
 

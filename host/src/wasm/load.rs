@@ -5,7 +5,7 @@ use super::{
     cache::{CompileCache, Origin},
     convert,
     engine::Engine,
-    fault::{one_line, trap_text},
+    fault::one_line,
     manifest::{Import, Indices, Manifest},
     store::{CallState, Shared},
 };
@@ -35,7 +35,9 @@ pub enum LoadError {
     #[error("is not a WebAssembly component that this host can run ({0}): name one that is")]
     NotAComponent(String),
     /// Speaks another version of the interface.
-    #[error("is made for version {version:?} of bulkhead:backend, and this host speaks {host}: use a build for this version")]
+    #[error(
+        "is made for version {version:?} of bulkhead:backend, and this host speaks {host}: use a build for this version"
+    )]
     OtherVersion {
         /// The component's.
         version: String,
@@ -52,7 +54,9 @@ pub enum LoadError {
     #[error("does not export bulkhead:backend/identity, so it is not a backend: name one")]
     NoIdentity,
     /// An exported interface is not as the WIT says.
-    #[error("exports bulkhead:backend/{interface} in another shape than this host speaks ({reason}): build it against this host's WIT")]
+    #[error(
+        "exports bulkhead:backend/{interface} in another shape than this host speaks ({reason}): build it against this host's WIT"
+    )]
     Incomplete {
         /// Which one.
         interface: &'static str,
@@ -157,9 +161,7 @@ impl Compiled {
         super::host::link(&mut linker).map_err(|e| not_instantiable(&e))?;
         if permissions.node_only {
             // What is left (wasi:http) traps when it is used: node halves are pure.
-            linker
-                .define_unknown_imports_as_traps(&self.component)
-                .map_err(|e| not_instantiable(&e))?;
+            linker.define_unknown_imports_as_traps(&self.component).map_err(|e| not_instantiable(&e))?;
         }
         let pre = linker.instantiate_pre(&self.component).map_err(|e| not_instantiable(&e))?;
         let indices = Indices::find(&pre, &self.manifest)?;
@@ -254,15 +256,14 @@ async fn ask_info(
     let runtime = engine.runtime();
     let ask = async move {
         let mut store = super::backend::new_store(&engine, cx, shared);
-        let instance =
-            pre.instantiate_async(&mut store).await.map_err(|e| not_instantiable(&e))?;
+        let instance = pre.instantiate_async(&mut store).await.map_err(|e| not_instantiable(&e))?;
         indices.check_types(&mut store, &instance)?;
         let Some(identity) = &indices.identity else { return Err(LoadError::NoIdentity) };
         let guest: offered::identity::Guest =
             identity.load(&mut store, &instance).map_err(|e| LoadError::incomplete(Interface::Identity, &e))?;
         let info = guest.call_get_info(&mut store).await;
         store.data_mut().finish();
-        info.map(convert::info).map_err(|e| LoadError::InfoFailed(trap_text(&e)))
+        info.map(convert::info).map_err(|e| LoadError::InfoFailed(super::backend::trap_reason(&e, store.data())))
     };
     let task = runtime.spawn(async move { tokio::time::timeout_at(deadline.into(), ask).await });
     match task.await {

@@ -92,7 +92,10 @@ async fn tell(arguments: &Arguments, root: &Path) -> Result<()> {
             backend = backend.display()
         ),
     )?;
-    println!("Bulkhead serves CSI on a unix socket; the backend is a sandboxed component of {} bytes.", fs::metadata(&backend)?.len());
+    println!(
+        "Bulkhead serves CSI on a unix socket; the backend is a sandboxed component of {} bytes.",
+        fs::metadata(&backend)?.len()
+    );
     let socket = root.join("csi.sock");
     let mut host = step("start the host with the local backend", start(arguments, &config, &socket)).await?;
     let client = Client::connect(&socket, &root.join("kubelet")).await;
@@ -169,7 +172,9 @@ async fn life(client: &Client, root: &Path, fs_type: &'static str, parameters: &
     let id = volume.volume_id.as_str();
     note(&format!("volume {id}, {}", shown(volume.capacity_bytes)));
     step("NodeStageVolume: format, mount", async { Ok(client.stage(&volume, cap()).await?) }).await?;
-    let target = step("NodePublishVolume for pod-1", async { Ok(client.publish(&volume, cap(), "pod-1", false).await?) }).await?;
+    let target =
+        step("NodePublishVolume for pod-1", async { Ok(client.publish(&volume, cap(), "pod-1", false).await?) })
+            .await?;
     let file = Path::new(&target).join("greeting");
     step("the pod writes a file", async { Ok(fs::write(&file, "written by pod-1\n")?) }).await?;
     let before = step("NodeGetVolumeStats", stats(client, id, &target)).await?;
@@ -181,12 +186,20 @@ async fn life(client: &Client, root: &Path, fs_type: &'static str, parameters: &
         let start = Instant::now();
         match client.node_expand(id, &target, 1024 * MIB).await {
             Ok(bytes) => {
-                println!("  {:<6} {:>8.1} ms  NodeExpandVolume while published", "ok", start.elapsed().as_secs_f64() * 1000.0);
+                println!(
+                    "  {:<6} {:>8.1} ms  NodeExpandVolume while published",
+                    "ok",
+                    start.elapsed().as_secs_f64() * 1000.0
+                );
                 note(&shown(bytes));
                 grown = true;
             }
             Err(status) if status.code() == tonic::Code::FailedPrecondition => {
-                println!("  {:<6} {:>8.1} ms  NodeExpandVolume: at the next stage", "later", start.elapsed().as_secs_f64() * 1000.0);
+                println!(
+                    "  {:<6} {:>8.1} ms  NodeExpandVolume: at the next stage",
+                    "later",
+                    start.elapsed().as_secs_f64() * 1000.0
+                );
                 note(status.message());
             }
             Err(status) => return Err(status).context("NodeExpandVolume"),
@@ -201,8 +214,10 @@ async fn life(client: &Client, root: &Path, fs_type: &'static str, parameters: &
         step("NodeUnstageVolume", async { Ok(client.unstage(id).await?) }).await?;
         step("NodeStageVolume: check, grow, mount", async { Ok(client.stage(&volume, cap()).await?) }).await?;
     }
-    let target =
-        step("NodePublishVolume read-only for pod-2", async { Ok(client.publish(&volume, cap(), "pod-2", true).await?) }).await?;
+    let target = step("NodePublishVolume read-only for pod-2", async {
+        Ok(client.publish(&volume, cap(), "pod-2", true).await?)
+    })
+    .await?;
     if !grown {
         let now = step("NodeGetVolumeStats", stats(client, id, &target)).await?;
         ensure!(now > before, "the file system has not grown");

@@ -1,6 +1,9 @@
 //! Tier "api": a real client, a real socket, the real host, real backends, real file systems.
 
+#![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
+
 mod bad_config;
+mod bad_requests;
 mod kill;
 mod lifecycle;
 mod rules;

@@ -307,7 +307,8 @@ fn controller_and_node_can_be_two_processes_with_nothing_but_the_pool_in_common(
         let builder = |mode| HostBuilder::new(&s, [Driver::local(&s)]).apart(mode).mode(mode);
         let (controller_host, node_host) = (builder("controller").start(), builder("node").start());
         let (controller, node) = (controller_host.client().await, node_host.client().await);
-        let places = Places { state: s.path().join("node/state"), kubelet: s.path().join("node/kubelet"), pool: s.dir("pool") };
+        let places =
+            Places { state: s.path().join("node/state"), kubelet: s.path().join("node/kubelet"), pool: s.dir("pool") };
         for (usage, parameters, bytes) in KINDS {
             let cap = || capability(usage);
             let request = create_request("pvc", bytes, usage, parameters);

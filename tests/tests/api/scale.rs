@@ -260,6 +260,45 @@ fn while_a_create_is_held_the_same_name_is_aborted_and_other_volumes_go_on() {
 }
 
 #[test]
+fn while_an_expansion_or_a_deletion_is_held_other_calls_on_the_volume_are_aborted() {
+    sandboxed(async |s: Rc<Sandbox>| {
+        let cap = || capability(Use::Mount("ext4"));
+        for (failpoint, deletes) in [("pool-resize.grown", false), ("pool-delete.moved", true)] {
+            let held = Held::start(&s, failpoint).await;
+            let client = held.client.clone();
+            let (volume, other) = (image(&client, "held").await, directory(&client, "other").await.unwrap());
+            let id = volume.volume_id.clone();
+            let call = || {
+                let (client, id) = (client.clone(), id.clone());
+                async move {
+                    if deletes {
+                        return client.delete(&id).await;
+                    }
+                    client.expand(&id, 32 * MIB, capability(Use::Mount("ext4"))).await.map(drop)
+                }
+            };
+            let first = held.begin(call()).await;
+            aborted("the same", call()).await;
+            aborted("delete", client.delete(&id)).await;
+            aborted("stage", client.stage(&volume, cap())).await;
+            held.others_go_on(&other).await;
+            held.release();
+            first.await.unwrap().unwrap();
+            call().await.unwrap();
+            fs::remove_file(held.hold.with_extension("reached")).unwrap();
+            let places = held.places.clone();
+            drop(held);
+            // Nothing holds this host.
+            let host = HostBuilder::new(&s, [Driver::local(&s)]).start();
+            let client = host.client().await;
+            client.delete(&id).await.unwrap();
+            client.delete(&other.volume_id).await.unwrap();
+            places.assert_empty(&s);
+        }
+    });
+}
+
+#[test]
 fn a_client_that_hangs_up_does_not_free_the_volume_before_the_call_has_ended() {
     sandboxed(async |s: Rc<Sandbox>| {
         let held = Held::start(&s, "stage.formatted").await;

@@ -50,11 +50,8 @@ fn main() -> Result<()> {
     example.config = "server: nfs.example.com\nexport: /export".into();
     let host = HostBuilder::new(&sandbox, [example, Driver::local(&sandbox)]).env("BULKHEAD_LOG", "warn").start();
     let null_socket = sandbox.path().join("null.sock");
-    let mut null = Command::new(std::env::current_exe()?)
-        .arg("--null-server")
-        .arg(&null_socket)
-        .stdin(Stdio::null())
-        .spawn()?;
+    let mut null =
+        Command::new(std::env::current_exe()?).arg("--null-server").arg(&null_socket).stdin(Stdio::null()).spawn()?;
     pin(CLIENT_CORE)?;
     let sockets = Sockets {
         null: null_socket,
@@ -95,7 +92,13 @@ async fn measure(arguments: &Arguments, sockets: &Sockets) -> Result<Vec<Kind>> 
     let null = connect(&sockets.null).await;
     let example = connect(&sockets.example).await;
     let local = connect(&sockets.local).await;
-    let names = ["null RPC", "NodeGetCapabilities", "CreateVolume, no disk", "CreateVolume, local, new", "CreateVolume, local, again"];
+    let names = [
+        "null RPC",
+        "NodeGetCapabilities",
+        "CreateVolume, no disk",
+        "CreateVolume, local, new",
+        "CreateVolume, local, again",
+    ];
     let mut kinds: Vec<_> = names.into_iter().map(|name| Kind { name, rounds: vec![] }).collect();
     // One round to warm up, which does not count.
     for round in 0..=arguments.rounds {
@@ -124,7 +127,8 @@ async fn create(channel: &Channel, calls: usize, name: impl Fn(usize) -> String)
     let mut times = Vec::with_capacity(calls);
     for n in 0..calls {
         let mut request = create_request(&name(n), 32 * MIB, Use::Mount("ext4"), &[]);
-        for (key, value) in [("pvc/name", "data-postgres-0"), ("pvc/namespace", "production"), ("pv/name", "pvc-d4c3")] {
+        for (key, value) in [("pvc/name", "data-postgres-0"), ("pvc/namespace", "production"), ("pv/name", "pvc-d4c3")]
+        {
             request.parameters.insert(format!("csi.storage.k8s.io/{key}"), value.into());
         }
         let start = Instant::now();
@@ -173,6 +177,11 @@ fn print(arguments: &Arguments, kinds: &mut [Kind]) {
         let mut ratios: Vec<_> = kind.rounds.iter().zip(&null).map(|(r, null)| r.0 / null).collect();
         ratios.sort_by(f64::total_cmp);
         let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
-        println!("{:<28} {p50:>9.1} {p99:>9.1} {:>8.2} {:>17}", kind.name, median(ratios), format!("{least:.2} to {most:.2}"));
+        println!(
+            "{:<28} {p50:>9.1} {p99:>9.1} {:>8.2} {:>17}",
+            kind.name,
+            median(ratios),
+            format!("{least:.2} to {most:.2}")
+        );
     }
 }

@@ -2,11 +2,12 @@
 
 use super::{Ground, ground::stale_socket};
 use crate::sandboxed;
-use bulkhead_tests::{
-    Driver, HostBuilder, components as made, host,
-    client::{Use, capability},
-};
 use bulkhead_proto::v1;
+use bulkhead_tests::{
+    Driver, HostBuilder,
+    client::{Use, capability},
+    components as made, host,
+};
 use std::{fs, path::Path};
 use tonic::Code;
 

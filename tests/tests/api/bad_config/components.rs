@@ -101,8 +101,10 @@ fn exports_must_be_known_whole_and_of_the_right_types() {
 #[test]
 fn a_component_that_needs_more_memory_than_it_gets_is_refused() {
     // What the linker gives a guest is more than the 1 MiB that it may have here.
-    let changes =
-        [("one.wasm", "one.wasm # HERE"), ("        access: [nfs]\n", "        access: [nfs]\n    limits: { memory: 1MiB }\n")];
+    let changes = [
+        ("one.wasm", "one.wasm # HERE"),
+        ("        access: [nfs]\n", "        access: [nfs]\n    limits: { memory: 1MiB }\n"),
+    ];
     let says: &[&str] = &["drivers[0].backend.source:", "memory has a minimum byte size", "limit"];
     Ground::new(&changes).is_refused("a small limit", &[says]);
 }

@@ -13,10 +13,9 @@ const SECOND: &str = "
 
 #[test]
 fn an_unknown_key_is_refused_where_it_stands() {
-    for (change, key) in [
-        ("version: 1\ncolour: red # HERE\n", " colour:"),
-        ("version: 1\nnode2: {} # HERE\n", " node2:"),
-    ] {
+    for (change, key) in
+        [("version: 1\ncolour: red # HERE\n", " colour:"), ("version: 1\nnode2: {} # HERE\n", " node2:")]
+    {
         Ground::new(&[("version: 1\n", change)]).is_refused(key, &[&[key, "unknown key", "possible here are"]]);
     }
     let deep = [("        access: [nfs]", "        access: [nfs]\n        acces: [nfs] # HERE")];
@@ -47,7 +46,8 @@ fn two_drivers_need_two_names_and_two_sockets() {
     second("ONE.csi.bulkhead.dev # HERE", "two.sock").is_refused("a name", &[&["drivers[1].name:", "used twice"]]);
     second("two.csi.bulkhead.dev", "one.sock # HERE")
         .is_refused("a socket", &[&["drivers[1].endpoint:", "used twice", "line 6", "its own socket"]]);
-    second("two.csi.bulkhead.dev", ".//one.sock # HERE").is_refused("a socket", &[&["drivers[1].endpoint:", "used twice"]]);
+    second("two.csi.bulkhead.dev", ".//one.sock # HERE")
+        .is_refused("a socket", &[&["drivers[1].endpoint:", "used twice"]]);
     let (status, stderr) = second("two.csi.bulkhead.dev", "two.sock").run("check", &[]);
     assert!(status.success(), "{stderr}");
 }

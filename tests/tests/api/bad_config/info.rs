@@ -26,7 +26,7 @@ fn a_backend_that_traps_is_refused_with_the_cause() {
     is_refused("trap", &["failed to say what it is", "unreachable"]);
     is_refused("panic", &["failed to say what it is"]);
     is_refused("stack", &["failed to say what it is", "call stack exhausted"]);
-    is_refused("memory", &["failed to say what it is", "memory"]);
+    is_refused("memory", &["failed to say what it is", "more memory than it may have"]);
     is_refused("nonsense", &["failed to say what it is"]);
 }
 

@@ -7,7 +7,8 @@ use std::{fs, os::unix::net::UnixListener};
 fn a_socket_on_which_somebody_answers_is_left_alone() {
     let ground = Ground::new(&[("one.sock", "one.sock # HERE")]);
     let listener = UnixListener::bind(ground.path("one.sock")).unwrap();
-    let says: &[&str] = &["drivers[0].endpoint:", "one.sock", "somebody answers", "stop that process or choose another"];
+    let says: &[&str] =
+        &["drivers[0].endpoint:", "one.sock", "somebody answers", "stop that process or choose another"];
     ground.is_refused("a socket in use", &[says]);
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_ok(), "it was asked, and is still there to answer");
@@ -71,9 +72,12 @@ fn pools_must_be_there_directories_and_apart() {
     let key = "drivers[0].backend.grants.pools.a.path:";
     pools("          a: { path: ROOT/nowhere } # HERE")
         .is_refused("no pool", &[&[key, "nowhere", "is not there", "create the directory"]]);
-    pools("          a: { path: ROOT/one.wasm } # HERE").is_refused("a file", &[&[key, "is not a directory", "name one"]]);
-    pools("          a: { path: ROOT/pool }\n          b: { path: ROOT/pool/. } # HERE")
-        .is_refused("one twice", &[&["grants.pools.b.path:", "is the same directory as", "choose separate directories"]]);
+    pools("          a: { path: ROOT/one.wasm } # HERE")
+        .is_refused("a file", &[&[key, "is not a directory", "name one"]]);
+    pools("          a: { path: ROOT/pool }\n          b: { path: ROOT/pool/. } # HERE").is_refused(
+        "one twice",
+        &[&["grants.pools.b.path:", "is the same directory as", "choose separate directories"]],
+    );
     let ground = pools("          a: { path: ROOT/pool }\n          b: { path: ROOT/link } # HERE");
     std::os::unix::fs::symlink("pool", ground.path("link")).unwrap();
     ground.is_refused("one twice by a link", &[&["grants.pools.b.path:", "is the same directory as"]]);

@@ -31,7 +31,8 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(sandbox: &'a Sandbox) -> Self {
         // A hundred hosts that each name every unfinished volume: too much to print when a test fails.
-        let builder = HostBuilder::new(sandbox, [Driver::local(sandbox)]).env("BULKHEAD_LOG", "warn,bulkhead_node=error");
+        let builder =
+            HostBuilder::new(sandbox, [Driver::local(sandbox)]).env("BULKHEAD_LOG", "warn,bulkhead_node=error");
         Self { sandbox, places: Places::of(sandbox), builder }
     }
 

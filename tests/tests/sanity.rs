@@ -1,0 +1,87 @@
+//! Tier "sanity": the specification's own conformance suite against the local backend, with mounted and with raw volumes.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use bulkhead_tests::{
+    Driver, HostBuilder, Places, Sandbox,
+    host::run_with_timeout,
+    sandbox::can_mount,
+    skips::{Mode, compare, listed, states},
+};
+use std::{env, fs, path::PathBuf, process::Command};
+
+const INSTALL: &str = "go install github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@v5.5.0";
+const MIB: u64 = 1 << 20;
+
+/// The suite's program: named by `BULKHEAD_CSI_SANITY`, or found where `go install` puts it.
+fn csi_sanity() -> Option<PathBuf> {
+    if let Some(path) = env::var_os("BULKHEAD_CSI_SANITY") {
+        let path = PathBuf::from(path);
+        assert!(path.is_file(), "BULKHEAD_CSI_SANITY: there is no {}", path.display());
+        return Some(path);
+    }
+    let mut dirs: Vec<_> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
+    dirs.extend(env::var_os("GOBIN").map(PathBuf::from));
+    if let Ok(output) = Command::new("go").args(["env", "GOPATH"]).output() {
+        dirs.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()).join("bin"));
+    }
+    dirs.extend(env::var_os("HOME").map(|home| PathBuf::from(home).join("go/bin")));
+    dirs.into_iter().map(|dir| dir.join("csi-sanity")).find(|path| path.is_file())
+}
+
+fn run(mode: Mode, bytes: u64) {
+    if !can_mount() {
+        return;
+    }
+    let Some(program) = csi_sanity() else {
+        assert!(
+            env::var("CI").as_deref() != Ok("true"),
+            "csi-sanity is missing, and CI=true forbids to skip it: {INSTALL}"
+        );
+        eprintln!(
+            "NOT RUN: csi-sanity is missing, nothing was checked against the specification. Install it: {INSTALL}"
+        );
+        return;
+    };
+    let sandbox = Sandbox::enter();
+    let driver = Driver::local(&sandbox);
+    let builder = HostBuilder::new(&sandbox, [driver]);
+    let (socket, kubelet) = (builder.socket(&builder.drivers[0].name), builder.kubelet());
+    let host = builder.start();
+    let report = sandbox.path().join("report.json");
+    // The two directories are the suite's own: it makes and removes them for each spec.
+    let (status, stdout, stderr) = run_with_timeout(
+        Command::new(program)
+            .arg(format!("-csi.endpoint=unix://{}", socket.display()))
+            .arg(format!("-csi.mountdir={}", kubelet.join("mount").display()))
+            .arg(format!("-csi.stagingdir={}", kubelet.join("staging").display()))
+            .arg(format!("-csi.testvolumeaccesstype={}", mode.name()))
+            .arg(format!("-csi.testvolumesize={bytes}"))
+            .arg(format!("-csi.testvolumeexpandsize={}", 2 * bytes))
+            .arg(format!("-ginkgo.json-report={}", report.display()))
+            .arg("-ginkgo.no-color"),
+    );
+    let report = fs::read_to_string(&report).unwrap_or_else(|e| panic!("no report: {e}\n{stdout}\n{stderr}"));
+    let list = concat!(env!("CARGO_MANIFEST_DIR"), "/sanity/skipped.txt");
+    let listed = listed(&fs::read_to_string(list).unwrap(), mode).unwrap_or_else(|e| panic!("{list}: {e}"));
+    let states = states(&report).unwrap();
+    if let Err(wrong) = compare(&states, &listed) {
+        panic!("csi-sanity in {} mode differs from {list}:\n{wrong}\n{stdout}\n{stderr}", mode.name());
+    }
+    assert!(status.success(), "{status}\n{stdout}\n{stderr}");
+    let passed = states.values().filter(|state| *state == "passed").count();
+    println!("csi-sanity, {} mode: {passed} passed, {} not run, as listed", mode.name(), states.len() - passed);
+    assert!(host.stop().success());
+    Places::of(&sandbox).assert_empty(&sandbox);
+    assert_eq!(fs::read_dir(&kubelet).unwrap().count(), 0, "the suite or the host has left something");
+}
+
+#[test]
+fn mounted_volumes_conform() {
+    // The default file system, ext4.
+    run(Mode::Mount, 16 * MIB);
+}
+
+#[test]
+fn raw_volumes_conform() {
+    run(Mode::Block, 10 * MIB);
+}
