@@ -10,7 +10,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 # One selection of packages everywhere: features, and with them wasmtime, are then resolved and compiled once.
 ALL := --workspace --locked
 
-.PHONY: build host guests demo test bench lint deny unit api sanity schema clean setup setup-test
+.PHONY: build host guests demo test bench lint deny tests tier schema clean setup setup-test
 
 build: host guests
 
@@ -31,7 +31,7 @@ demo: build
 	@scripts/setup.sh demo
 	@scripts/demo.sh
 
-test: setup-test build lint deny unit api sanity
+test: setup-test build lint deny tests
 	@echo "all checks passed"
 
 lint:
@@ -42,16 +42,13 @@ lint:
 deny:
 	scripts/with-toolchain.sh cargo deny --locked check bans licenses sources
 
-# Everything that needs no host process, and the walls.
-unit: build
-	scripts/sandbox.sh scripts/with-toolchain.sh cargo test $(ALL) --lib --bins --test walls --test contract_wit --test node --test spec --test redaction --test wire --test cli
-	scripts/with-toolchain.sh cargo test $(ALL) --doc
+# All tiers: units, walls, WIT, node engine, the host over its socket, csi-sanity.
+tests: build
+	scripts/sandbox.sh scripts/with-toolchain.sh cargo test $(ALL) --no-fail-fast
 
-api: build
-	scripts/sandbox.sh scripts/with-toolchain.sh cargo test $(ALL) --test api
-
-sanity: build
-	scripts/sandbox.sh scripts/with-toolchain.sh cargo test $(ALL) --test sanity -- --nocapture
+# One tier, like `make tier NAME=api` or `make tier NAME=sanity`.
+tier: build
+	scripts/sandbox.sh scripts/with-toolchain.sh cargo test $(ALL) --test $(NAME) -- --nocapture
 
 bench: build
 	@scripts/with-toolchain.sh cargo build $(ALL) --examples

@@ -47,6 +47,23 @@ have cargo || { can_apt && apt_install rustc-web cargo-web; }
 have cargo || fail "no cargo: install Rust 1.95 or newer from rustup.rs, or on Debian 'apt-get install rustc-web cargo-web'"
 wasm_target
 
+# Clones share the target directories. Cargo judges by the age of sources, so what another clone built may look fresh here and
+# be of another commit: our own packages are built anew when the clone changes, dependencies stay.
+fresh() { # directory
+  [ -d "$1" ] || return 0
+  [ "$(cat "$1/.clone" 2>/dev/null)" != "$PWD" ] || return 0
+  say "another clone has used $1: building this one's own packages anew"
+  local packages=()
+  for name in bulkhead bulkhead-{domain,node,proto,sdk,componentize,local,example,bad,tests}; do packages+=(-p "$name"); done
+  CARGO_TARGET_DIR=$1 cargo clean --quiet --locked "${packages[@]}"
+  CARGO_TARGET_DIR=$1 cargo clean --quiet --locked --profile guest "${packages[@]}" 2>/dev/null || true
+  CARGO_TARGET_DIR=$1 cargo clean --quiet --locked --profile guest --target wasm32-unknown-unknown "${packages[@]}" 2>/dev/null || true
+}
+for dir in "${CARGO_TARGET_DIR:?}" "${BULKHEAD_GUEST_DIR:?}"; do
+  fresh "$dir"
+  mkdir -p "$dir" && echo "$PWD" > "$dir/.clone"
+done
+
 if [ "$purpose" != build ]; then
   if [ "$(id -u)" = 0 ]; then
     need mkfs.ext4 e2fsprogs

@@ -108,7 +108,7 @@ fn load(path: &Path) -> Result<Config, Failure> {
 /// The runtime that serves gRPC; guests have their own.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .thread_name("serve")
         .enable_all()
         .build()

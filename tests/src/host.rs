@@ -99,13 +99,31 @@ pub struct HostBuilder {
     pub mode: &'static str,
     /// Environment of the process.
     pub env: Vec<(String, String)>,
+    /// `--log-format`.
+    pub log_format: &'static str,
+    /// Memory of all backends together, like `128MiB`.
+    pub total_memory: Option<&'static str>,
 }
 
 impl HostBuilder {
     /// A host of these drivers, everything below the sandbox.
     pub fn new(sandbox: &Sandbox, drivers: impl IntoIterator<Item = Driver>) -> Self {
         sandbox.dir("kubelet");
-        Self { root: sandbox.path().to_owned(), drivers: drivers.into_iter().collect(), mode: "all", env: vec![] }
+        Self {
+            root: sandbox.path().to_owned(),
+            drivers: drivers.into_iter().collect(),
+            mode: "all",
+            env: vec![],
+            log_format: "text",
+            total_memory: None,
+        }
+    }
+
+    /// Sets `limits.memory`, which all backends share.
+    #[must_use]
+    pub fn total_memory(mut self, size: &'static str) -> Self {
+        self.total_memory = Some(size);
+        self
     }
 
     /// `--mode controller` or `--mode node`.
@@ -120,6 +138,13 @@ impl HostBuilder {
     pub fn apart(mut self, name: &str) -> Self {
         self.root.push(name);
         fs::create_dir_all(self.kubelet()).expect("its directory");
+        self
+    }
+
+    /// `--log-format text` or `--log-format json`.
+    #[must_use]
+    pub fn log_format(mut self, format: &'static str) -> Self {
+        self.log_format = format;
         self
     }
 
@@ -154,10 +179,14 @@ impl HostBuilder {
     /// Writes the config and gives its path.
     pub fn write_config(&self) -> PathBuf {
         let mut yaml = format!(
-            "version: 1\nstateDir: {}\nnode:\n  id: node-1\n  kubeletRoot: {}\ndrivers:\n",
+            "version: 1\nstateDir: {}\nnode:\n  id: node-1\n  kubeletRoot: {}\n",
             self.state().display(),
             self.kubelet().display()
         );
+        if let Some(memory) = self.total_memory {
+            let _ = writeln!(yaml, "limits: {{ memory: {memory} }}");
+        }
+        yaml.push_str("drivers:\n");
         for driver in &self.drivers {
             let socket = self.socket(&driver.name);
             let _ = write!(yaml, "  - name: {}\n    endpoint: unix://{}\n", driver.name, socket.display());
@@ -193,7 +222,7 @@ impl HostBuilder {
         let log = self.root.join("host.log");
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).expect("the log");
         let child = Command::new(binary())
-            .args(["serve", "--mode", self.mode, "--config"])
+            .args(["serve", "--log-format", self.log_format, "--mode", self.mode, "--config"])
             .arg(config)
             .envs(self.env.iter().map(|(k, v)| (k, v)))
             .stdin(Stdio::null())
@@ -281,6 +310,14 @@ impl Host {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How it has ended, if it has.
+    ///
+    /// # Panics
+    /// The kernel does not say.
+    pub fn try_wait(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("its status")
     }
 
     /// Waits until it has ended.

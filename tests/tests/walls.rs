@@ -293,3 +293,12 @@ fn files_stay_short() {
         assert!(lines <= LINES, "{path} has {lines} lines: split it by subject");
     }
 }
+
+/// The README prints a whole backend. It is the one that is built and called by the api tier.
+#[test]
+fn the_readmes_backend_is_the_compiled_one() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect("a file");
+    let example = read("tests/backends/example/src/lib.rs");
+    let block = format!("```rust\n{}\n```", example.trim_end());
+    assert!(read("README.md").contains(&block), "README.md differs from tests/backends/example/src/lib.rs");
+}

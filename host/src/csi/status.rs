@@ -14,6 +14,8 @@ use tonic::{
 
 /// Longest name or id in a log line, in bytes: longer ones are refused anyway.
 const SUBJECT_BYTES: usize = 160;
+/// How much earlier than at the client's limit a call is answered, at most.
+const ANSWER_MARGIN: Duration = Duration::from_millis(100);
 
 /// The gRPC code of an error.
 pub fn code(kind: ErrorKind) -> Code {
@@ -73,9 +75,15 @@ pub fn subject(text: &str) -> String {
     clean_text(text, SUBJECT_BYTES)
 }
 
-/// The time that the client gives a call: header `grpc-timeout`, at most eight digits and a unit.
+/// The time for a call whose client has set a limit, a little less than that: the answer must be there while the client
+/// still listens, and before the gRPC library ends the call with CANCELLED, which says nothing.
 pub fn timeout(headers: &tonic::metadata::MetadataMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let limit = parse_timeout(headers.get("grpc-timeout")?.to_str().ok()?)?;
+    Some(limit - (limit / 10).min(ANSWER_MARGIN))
+}
+
+/// Value of the header `grpc-timeout`: at most eight digits and a unit.
+fn parse_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let amount: u64 = (digits.len() <= 8).then(|| digits.parse().ok()).flatten()?;
     Some(match unit {
@@ -124,16 +132,18 @@ mod tests {
 
     #[test]
     fn timeouts() {
-        let parse = |text: &str| {
-            let mut headers = tonic::metadata::MetadataMap::new();
-            headers.insert("grpc-timeout", text.parse().unwrap());
-            timeout(&headers)
-        };
+        let parse = parse_timeout;
         assert_eq!(parse("10S"), Some(Duration::from_secs(10)));
         assert_eq!(parse("1500m"), Some(Duration::from_millis(1500)));
         assert_eq!(parse("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
         for bad in ["", "S", "10", "10x", "-1S", "999999999S"] {
             assert_eq!(parse(bad), None, "{bad:?}");
+        }
+        let mut headers = tonic::metadata::MetadataMap::new();
+        assert_eq!(timeout(&headers), None);
+        for (limit, time) in [("10S", 9900), ("200m", 180)] {
+            headers.insert("grpc-timeout", limit.parse().unwrap());
+            assert_eq!(timeout(&headers), Some(Duration::from_millis(time)));
         }
     }
 

@@ -6,7 +6,10 @@ use super::{
 };
 use bulkhead_domain::{Error, Result, request::Secrets};
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::sync::Mutex;
@@ -55,9 +58,11 @@ impl Driver {
         secrets: Secrets,
     ) -> CallContext {
         static COUNTER: AtomicU64 = AtomicU64::new(1);
+        // Asked once: it is a system call.
+        static PROCESS: LazyLock<u32> = LazyLock::new(std::process::id);
         let timeout = timeout.map_or(self.inner.call_timeout, |t| t.min(self.inner.call_timeout));
         CallContext {
-            request_id: format!("{:x}-{:x}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)),
+            request_id: format!("{:x}-{:x}", *PROCESS, COUNTER.fetch_add(1, Ordering::Relaxed)),
             deadline: Instant::now() + timeout,
             role,
             effect,

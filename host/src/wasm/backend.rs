@@ -64,9 +64,9 @@ impl Ready {
         let (effect, deadline) = (cx.effect, cx.deadline.into());
         let secrets = cx.secrets.clone();
         let fault = |fault: Fault| fault.report(&self.shared.driver, function, effect);
-        let place = match self.places.try_acquire() {
+        let place = match self.places.clone().try_acquire_owned() {
             Ok(place) => place,
-            Err(_) => match tokio::time::timeout_at(deadline, self.places.acquire()).await {
+            Err(_) => match tokio::time::timeout_at(deadline, self.places.clone().acquire_owned()).await {
                 Ok(Ok(place)) => place,
                 Ok(Err(_)) | Err(_) => return Err(fault(Fault::Busy)),
             },
@@ -77,12 +77,16 @@ impl Ready {
                 Ok(instance) => instance,
                 Err(e) => return Err(Fault::NoInstance(trap_text(&e))),
             };
-            let (answer, mut store) = call(store, instance).await;
-            store.data_mut().finish();
-            answer.map_err(|e| Fault::Trap(trap_reason(&e, store.data())))
+            let (answer, store) = call(store, instance).await;
+            match answer {
+                Ok(answer) => {
+                    self.engine.clear_up((store, place));
+                    Ok(answer)
+                }
+                Err(e) => Err(Fault::Trap(trap_reason(&e, store.data()))),
+            }
         };
         let ended = tokio::time::timeout_at(deadline, run).await;
-        drop(place);
         match ended {
             Ok(Ok(Ok(answer))) => check(answer).map_err(|violation| fault(Fault::BadAnswer(violation))),
             Ok(Ok(Err(error))) => Err(convert::error(error, effect, &secrets)),

@@ -16,7 +16,7 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 
 /// How often a running guest is made to yield: no call overruns its deadline by more than this, and a spinning guest
 /// keeps a thread no longer.
-const EPOCH: Duration = Duration::from_millis(5);
+const EPOCH: Duration = Duration::from_millis(2);
 /// Threads for guests. They are apart from those that serve gRPC, so that spinning guests can't freeze the sockets.
 const GUEST_THREADS: usize = 2;
 
@@ -58,6 +58,7 @@ pub struct Engine {
     pub(super) wasm: wasmtime::Engine,
     pub(super) budget: Budget,
     runtime: Arc<Runtime>,
+    serving: Option<tokio::runtime::Handle>,
 }
 
 /// A tokio runtime that may be dropped anywhere, also within another one.
@@ -101,7 +102,17 @@ impl Engine {
             wasm,
             budget: Budget::new(usize::try_from(settings.total_memory).unwrap_or(usize::MAX)),
             runtime: Arc::new(Runtime(Some(runtime))),
+            serving: tokio::runtime::Handle::try_current().ok(),
         })
+    }
+
+    /// Drops what a call leaves behind once its answer is on the way: taking an instance down costs as much as making one,
+    /// and the client needn't wait for it. It runs on the runtime that made the engine, which sends the answer first.
+    pub(super) fn clear_up(&self, leftovers: impl Send + 'static) {
+        match &self.serving {
+            Some(serving) => drop(serving.spawn(async move { drop(leftovers) })),
+            None => drop(leftovers),
+        }
     }
 
     /// Where guests run.

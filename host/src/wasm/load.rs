@@ -262,7 +262,6 @@ async fn ask_info(
         let guest: offered::identity::Guest =
             identity.load(&mut store, &instance).map_err(|e| LoadError::incomplete(Interface::Identity, &e))?;
         let info = guest.call_get_info(&mut store).await;
-        store.data_mut().finish();
         info.map(convert::info).map_err(|e| LoadError::InfoFailed(super::backend::trap_reason(&e, store.data())))
     };
     let task = runtime.spawn(async move { tokio::time::timeout_at(deadline.into(), ask).await });

@@ -95,7 +95,7 @@ impl CallState {
     }
 
     /// Logs what the guest printed (a language runtime reports a crash that way) and how many lines were dropped.
-    pub fn finish(&mut self) {
+    fn finish(&mut self) {
         let printed = self.wasi.as_ref().map(|wasi| wasi.printed.contents()).unwrap_or_default();
         if !printed.is_empty() {
             let printed = String::from_utf8_lossy(&printed).into_owned();
@@ -106,6 +106,13 @@ impl CallState {
             let driver = self.shared.driver.as_str();
             tracing::warn!(driver, request_id = self.cx.request_id, dropped, "the backend logged more than a call may");
         }
+    }
+}
+
+impl Drop for CallState {
+    /// However the call ended: an answer, a trap, or the deadline.
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on has failed")]
 
+mod bad_backends;
 mod bad_config;
 mod bad_requests;
 mod kill;
 mod lifecycle;
 mod rules;
 mod scale;
+mod secrets;
+mod shutdown;
 
 use bulkhead_tests::Sandbox;
 

@@ -13,8 +13,10 @@ use tonic::{Code, Status};
 const MIB: i64 = 1 << 20;
 const DIRECTORY: &[(&str, &str)] = &[("type", "directory")];
 
-/// Kinds of volumes: how they are used, parameters, bytes.
-const KINDS: [(Use, &[(&str, &str)], i64); 4] = [
+/// How a volume is used, its parameters, its bytes.
+type Kind = (Use, &'static [(&'static str, &'static str)], i64);
+
+const KINDS: [Kind; 4] = [
     (Use::Mount("ext4"), &[], 16 * MIB),
     (Use::Mount("xfs"), &[], 300 * MIB),
     (Use::Block, &[], 16 * MIB),
@@ -64,7 +66,7 @@ struct Volume {
 }
 
 impl Volume {
-    fn new((usage, parameters, bytes): (Use, &'static [(&'static str, &'static str)], i64)) -> Self {
+    fn new((usage, parameters, bytes): Kind) -> Self {
         Self { usage, parameters, bytes, known: v1::Volume { volume_id: "fast/pvc".into(), ..Default::default() } }
     }
 

@@ -31,6 +31,9 @@ struct Arguments {
     /// Calls of each kind in a round.
     #[arg(long, default_value_t = 500)]
     calls: usize,
+    /// Only the null RPC and the call without disk, for a profiler.
+    #[arg(long)]
+    no_disk_only: bool,
     /// Serve the null RPC on this socket; used by the benchmark itself.
     #[arg(long)]
     null_server: Option<PathBuf>,
@@ -103,14 +106,16 @@ async fn measure(arguments: &Arguments, sockets: &Sockets) -> Result<Vec<Kind>> 
     // One round to warm up, which does not count.
     for round in 0..=arguments.rounds {
         let calls = arguments.calls;
-        let times = [
+        let mut times = vec![
             create(&null, calls, |_| "pvc".into()).await?,
             capabilities(&example, calls).await?,
             create(&example, calls, |_| "pvc".into()).await?,
-            create(&local, calls / 5, |n| format!("pvc-{round}-{n}")).await?,
-            create(&local, calls / 5, |n| format!("pvc-{round}-{n}")).await?,
         ];
-        delete_all(&local).await?;
+        if !arguments.no_disk_only {
+            times.push(create(&local, calls / 5, |n| format!("pvc-{round}-{n}")).await?);
+            times.push(create(&local, calls / 5, |n| format!("pvc-{round}-{n}")).await?);
+            delete_all(&local).await?;
+        }
         for (kind, mut times) in kinds.iter_mut().zip(times) {
             times.sort_unstable();
             let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6;
@@ -119,6 +124,7 @@ async fn measure(arguments: &Arguments, sockets: &Sockets) -> Result<Vec<Kind>> 
             }
         }
     }
+    kinds.retain(|kind| !kind.rounds.is_empty());
     Ok(kinds)
 }
 

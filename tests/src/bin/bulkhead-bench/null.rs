@@ -10,7 +10,7 @@ struct Null;
 
 /// Serves until it is killed. The runtime has as many threads as the host's.
 pub fn serve(socket: &Path) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let incoming = UnixListenerStream::new(tokio::net::UnixListener::bind(socket)?);
         Server::builder().add_service(ControllerServer::new(Null)).serve_with_incoming(incoming).await?;

@@ -8,10 +8,7 @@ use tonic::Code;
 
 /// Fields that the specification requires, by RPC.
 const REQUIRED: [(&str, &[&str]); 13] = [
-    (
-        "CreateVolume",
-        &["name", "volume_capabilities", "volume_capabilities.mount", "volume_capabilities.access_mode"],
-    ),
+    ("CreateVolume", &["name", "volume_capabilities", "volume_capabilities.mount", "volume_capabilities.access_mode"]),
     ("DeleteVolume", &["volume_id"]),
     ("ValidateVolumeCapabilities", &["volume_id", "volume_capabilities", "volume_capabilities.access_mode"]),
     ("ControllerGetVolume", &["volume_id"]),

@@ -57,8 +57,13 @@ pub fn secrets() -> std::collections::BTreeMap<String, String> {
 
 impl Ground {
     pub async fn new(sandbox: Rc<Sandbox>) -> Self {
-        sandbox.dir("outside");
         let host = HostBuilder::new(&sandbox, [Driver::local(&sandbox)]).start();
+        Self::of(sandbox, host).await
+    }
+
+    /// With a host that runs already, of the local driver.
+    pub async fn of(sandbox: Rc<Sandbox>, host: Host) -> Self {
+        sandbox.dir("outside");
         let client = host.client().await;
         let cap = mount_capability;
         let directory = create_request("pvc-directory", 64 * MIB, Use::Mount(""), &[("type", "directory")]);

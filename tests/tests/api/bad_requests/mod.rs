@@ -1,7 +1,7 @@
 //! Malformed and hostile requests: each gets the right code and a message without secrets, and changes nothing.
 
 mod fields;
-mod ground;
+pub mod ground;
 mod paths;
 mod spoil;
 mod values;

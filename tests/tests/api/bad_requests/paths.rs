@@ -119,7 +119,11 @@ fn a_path_that_is_in_the_way_or_missing_is_a_failed_precondition() {
         for (what, rpc, message) in [
             ("a missing staging path", "NodeStageVolume", ground.stage(&missing)),
             ("another staging path", "NodeStageVolume", ground.stage(&format!("{root}/kubelet/plain"))),
-            ("a target whose parent is missing", "NodePublishVolume", ground.publish(&staging, &format!("{missing}/x"))),
+            (
+                "a target whose parent is missing",
+                "NodePublishVolume",
+                ground.publish(&staging, &format!("{missing}/x")),
+            ),
             ("a target that is a file", "NodePublishVolume", ground.publish(&staging, &format!("{root}/kubelet/file"))),
             (
                 "a target with something in it",
@@ -153,10 +157,8 @@ fn nothing_is_taken_away_where_nothing_was_put() {
             request.encode_to_vec()
         };
         let unpublish = |path: &str| {
-            let request = v1::NodeUnpublishVolumeRequest {
-                volume_id: ground.volume.volume_id.clone(),
-                target_path: path.into(),
-            };
+            let request =
+                v1::NodeUnpublishVolumeRequest { volume_id: ground.volume.volume_id.clone(), target_path: path.into() };
             request.encode_to_vec()
         };
         let outside = ["/", "/etc", "/proc/self/root/etc"].map(str::to_owned);
@@ -196,7 +198,8 @@ fn a_path_at_which_the_volume_is_not_has_no_statistics() {
             ..Default::default()
         };
         let dotted = [format!("{root}/kubelet/../outside"), format!("{root}/kubelet/./plain"), "..".to_owned()];
-        let elsewhere = ["some/path".to_owned(), "/etc".into(), format!("{root}/kubelet/plain"), format!("{root}/kubelet/out")];
+        let elsewhere =
+            ["some/path".to_owned(), "/etc".into(), format!("{root}/kubelet/plain"), format!("{root}/kubelet/out")];
         let dotted = dotted.map(|path| (path, Code::InvalidArgument));
         for (path, code) in dotted.into_iter().chain(elsewhere.map(|path| (path, Code::NotFound))) {
             ground.is_refused(&path, "/csi.v1.Node/NodeGetVolumeStats", stats(&path).encode_to_vec(), code).await;

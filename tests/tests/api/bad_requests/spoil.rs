@@ -1,8 +1,6 @@
 //! Every way to spoil one field of a message, for all fields at all depths.
 
-use prost_reflect::{
-    DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value,
-};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value};
 use std::collections::HashMap;
 
 /// A spoiled message.

@@ -48,7 +48,8 @@ fn sizes_that_cannot_be_are_refused() {
             field(message, "capacity_range").set_field_by_name("limit_bytes", Value::I64(4098));
         };
         ground.changed("CreateVolume", "a range without a whole block", Code::OutOfRange, both).await;
-        let nothing = |message: &mut DynamicMessage| field(message, "capacity_range").clear_field_by_name("required_bytes");
+        let nothing =
+            |message: &mut DynamicMessage| field(message, "capacity_range").clear_field_by_name("required_bytes");
         ground.changed("ControllerExpandVolume", "an empty range", Code::InvalidArgument, nothing).await;
         ground.is_well().await;
     });
@@ -113,9 +114,24 @@ fn tokens_that_were_not_given_out_are_aborted() {
 fn ids_that_name_nothing_reach_nothing() {
     sandboxed(async |s| {
         let ground = Ground::new(s).await;
-        for id in ["../../etc", "/etc/passwd", "fast/../fast/pvc-directory", "fast/", "fast//pvc-directory", "no", "fast/%2e%2e"] {
-            for rpc in ["ValidateVolumeCapabilities", "ControllerGetVolume", "ControllerExpandVolume", "NodeGetVolumeStats", "NodeExpandVolume"] {
-                let change = |message: &mut DynamicMessage| message.set_field_by_name("volume_id", Value::String(id.into()));
+        for id in [
+            "../../etc",
+            "/etc/passwd",
+            "fast/../fast/pvc-directory",
+            "fast/",
+            "fast//pvc-directory",
+            "no",
+            "fast/%2e%2e",
+        ] {
+            for rpc in [
+                "ValidateVolumeCapabilities",
+                "ControllerGetVolume",
+                "ControllerExpandVolume",
+                "NodeGetVolumeStats",
+                "NodeExpandVolume",
+            ] {
+                let change =
+                    |message: &mut DynamicMessage| message.set_field_by_name("volume_id", Value::String(id.into()));
                 ground.changed(rpc, id, Code::NotFound, change).await;
             }
             let before = ground.world();
@@ -123,7 +139,8 @@ fn ids_that_name_nothing_reach_nothing() {
                 let Good { method, mut message } =
                     ground.good().into_iter().find(|good| good.method.name() == rpc).unwrap();
                 message.set_field_by_name("volume_id", Value::String(id.into()));
-                let answer = bulkhead_tests::raw::call(&ground.client.channel, &path(&method), message.encode_to_vec()).await;
+                let answer =
+                    bulkhead_tests::raw::call(&ground.client.channel, &path(&method), message.encode_to_vec()).await;
                 assert!(answer.is_ok(), "{rpc} of {id}: {answer:?}");
             }
             ground.world().assert_same(&before, id);

@@ -25,7 +25,8 @@ fn bytes_that_are_no_message_are_refused_by_every_rpc() {
         let ground = Ground::new(s).await;
         // A wire type that does not exist; a length that leads past the end; a varint without an end; text that is not
         // UTF-8 in field 1, a string in all requests that have one.
-        let garbage: [&[u8]; 3] = [b"\x0f\x0f\x0f", b"\x0a\xff\xff\xff\x7fx", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"];
+        let garbage: [&[u8]; 3] =
+            [b"\x0f\x0f\x0f", b"\x0a\xff\xff\xff\x7fx", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"];
         for method in methods() {
             for bytes in garbage {
                 let what = format!("{bytes:?}");
@@ -33,7 +34,9 @@ fn bytes_that_are_no_message_are_refused_by_every_rpc() {
             }
         }
         for good in ground.good().iter().filter(|good| good.method.input().get_field(1).is_some_and(is_string)) {
-            ground.is_refused("no UTF-8", &path(&good.method), b"\x0a\x02\xc3\x28".to_vec(), Code::InvalidArgument).await;
+            ground
+                .is_refused("no UTF-8", &path(&good.method), b"\x0a\x02\xc3\x28".to_vec(), Code::InvalidArgument)
+                .await;
         }
         ground.is_well().await;
     });

@@ -9,8 +9,12 @@ use crate::sandboxed;
 use bulkhead_node::failpoint;
 use bulkhead_tests::{Client, Driver, HostBuilder, Places, Sandbox, Snapshot};
 use cases::{Case, Op, Start, Variant};
+use rustix::process::Signal;
 use script::Subject;
-use std::{os::unix::process::ExitStatusExt, time::Instant};
+use std::{
+    os::unix::{fs::FileExt, process::ExitStatusExt},
+    time::{Duration, Instant},
+};
 use tonic::Code;
 
 /// What comes after the kill.
@@ -186,5 +190,76 @@ fn a_host_that_is_killed_again_while_it_recovers_loses_nothing() {
             subject.finish(&client, &s, &bench.places).await;
             bench.places.assert_empty(&s);
         }
+    });
+}
+
+/// Between two steps too: a mkfs that was cut short is not taken for somebody's data, nor for a file system.
+#[test]
+fn a_host_that_is_killed_at_any_moment_of_a_stage_stages_again() {
+    sandboxed(async |s| {
+        let bench = Bench::new(&s);
+        for variant in [Variant::Ext4, Variant::Xfs] {
+            for milliseconds in (0..60).step_by(4) {
+                let case = Case { variant, op: Op::Stage, start: Start::Empty };
+                let subject = Subject::new(case, "moment");
+                let mut host = bench.builder.start();
+                let client = host.client().await;
+                subject.prepare(&client).await;
+                let answer = async { subject.act(&client).await };
+                // Whether it has ended by then makes no difference.
+                let _ = tokio::time::timeout(Duration::from_millis(milliseconds), answer).await;
+                host.signal(Signal::KILL);
+                host.wait();
+                let host = bench.builder.start();
+                let client = host.client().await;
+                subject.act(&client).await.unwrap();
+                subject.finish(&client, &s, &bench.places).await;
+            }
+        }
+        bench.places.assert_empty(&s);
+    });
+}
+
+/// What lies on a new image when the host comes back is mkfs's own only if its record says that mkfs had begun.
+#[test]
+fn what_a_mkfs_that_was_cut_short_has_written_is_blanked_and_what_others_have_written_is_kept() {
+    sandboxed(async |s| {
+        let bench = Bench::new(&s);
+        for variant in [Variant::Ext4, Variant::Xfs] {
+            for (name, begun) in [("stage.attached", false), ("stage.format-intent", true)] {
+                for then in [Then::Repeat, Then::Opposite] {
+                    let subject = Subject::new(Case { variant, op: Op::Stage, start: Start::Empty }, name);
+                    subject.prepare(&bench.builder.start().client().await).await;
+                    bench.kill_at(&subject, name).await;
+                    let image = subject.image(&bench.places);
+                    image.write_all_at(&[0xab; 8192], 1 << 20).unwrap();
+                    let found = || {
+                        let mut found = [0; 8192];
+                        image.read_exact_at(&mut found, 1 << 20).unwrap();
+                        found
+                    };
+                    let host = bench.builder.start();
+                    let client = host.client().await;
+                    if then == Then::Opposite {
+                        subject.opposite(&client).await.unwrap();
+                        assert_eq!(found() == [0; 8192], begun, "{variant:?} {name}");
+                        assert!(bench.snapshot(&subject).is_idle());
+                    }
+                    let answer = subject.act(&client).await.map_err(|e| e.code());
+                    assert_eq!(
+                        answer,
+                        if begun { Ok(()) } else { Err(Code::FailedPrecondition) },
+                        "{variant:?} {name}"
+                    );
+                    if !begun {
+                        assert_eq!(found(), [0xab; 8192], "somebody's data");
+                        assert!(bench.snapshot(&subject).is_idle());
+                        image.write_all_at(&[0; 8192], 1 << 20).unwrap();
+                    }
+                    subject.finish(&client, &s, &bench.places).await;
+                }
+            }
+        }
+        bench.places.assert_empty(&s);
     });
 }

@@ -33,6 +33,12 @@ impl Subject {
         format!("fast/{}", self.name)
     }
 
+    /// Its image, to look at and to change behind the host's back.
+    pub fn image(&self, places: &Places) -> fs::File {
+        let path = places.pool.join("objects").join(&self.name).join("image");
+        fs::OpenOptions::new().read(true).write(true).open(path).unwrap()
+    }
+
     fn variant(&self) -> Variant {
         self.case.variant
     }
