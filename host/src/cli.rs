@@ -105,7 +105,8 @@ fn load(path: &Path) -> Result<Config, Failure> {
     Config::load(path, &|name| std::env::var(name).ok()).map_err(Failure::Config)
 }
 
-/// The runtime that serves gRPC; guests have their own.
+/// The runtime that serves gRPC. One thread: what computes or blocks moves to the guests' runtime or to blocking threads, and
+/// a second one would be woken for nothing with every call.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

@@ -49,6 +49,8 @@ pub struct Driver {
     pub config: String,
     /// YAML of the limits, one `key: value` a line.
     pub limits: String,
+    /// YAML of `offer`, like `{ listing: false }`.
+    pub offer: String,
 }
 
 impl Driver {
@@ -61,6 +63,7 @@ impl Driver {
             access: vec!["pool-image", "pool-directory"],
             config: String::new(),
             limits: String::new(),
+            offer: String::new(),
         }
     }
 
@@ -73,6 +76,7 @@ impl Driver {
             access: vec!["pool-image", "pool-directory"],
             config: String::new(),
             limits: String::new(),
+            offer: String::new(),
         }
     }
 
@@ -85,6 +89,7 @@ impl Driver {
             access: vec!["nfs"],
             config: String::new(),
             limits: String::new(),
+            offer: String::new(),
         }
     }
 }
@@ -203,6 +208,9 @@ impl HostBuilder {
                 }
             }
             let _ = writeln!(yaml, "        access: [{}]", driver.access.join(", "));
+            if !driver.offer.is_empty() {
+                let _ = writeln!(yaml, "    offer: {}", driver.offer);
+            }
             if !driver.limits.is_empty() {
                 yaml.push_str("    limits:\n");
                 driver.limits.lines().for_each(|line| yaml += &format!("      {line}\n"));

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     os::unix::{
-        fs::{FileTypeExt, MetadataExt, PermissionsExt},
+        fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
         net,
     },
     path::{Path, PathBuf},
@@ -41,7 +41,23 @@ pub struct Socket {
 #[derive(Debug)]
 pub struct Unlink {
     path: PathBuf,
-    inode: u64,
+    /// Open as a place only: as long as it is, no other file gets its inode number.
+    file: fs::File,
+}
+
+/// open(2); the same on all architectures that this host is built for.
+const O_PATH: i32 = 0o10_000_000;
+
+impl Unlink {
+    fn of(path: &Path) -> io::Result<Self> {
+        let file = fs::OpenOptions::new().read(true).custom_flags(O_PATH).open(path)?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    fn is_there(&self) -> io::Result<bool> {
+        let (ours, there) = (self.file.metadata()?, fs::symlink_metadata(&self.path)?);
+        Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+    }
 }
 
 /// Looks whether the path can be bound, without touching it.
@@ -79,7 +95,7 @@ impl Socket {
             Err(e) => return Err(failed(e)),
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
-        let unlink = fs::metadata(path).map(|m| Unlink { path: path.to_owned(), inode: m.ino() }).map_err(failed)?;
+        let unlink = Unlink::of(path).map_err(failed)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
         Ok(Self { listener, unlink })
     }
@@ -92,7 +108,7 @@ impl Socket {
 
 impl Drop for Unlink {
     fn drop(&mut self) {
-        if fs::metadata(&self.path).is_ok_and(|meta| meta.ino() == self.inode)
+        if self.is_there().unwrap_or(false)
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "can't remove the socket");

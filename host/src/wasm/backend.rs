@@ -72,6 +72,7 @@ impl Ready {
             },
         };
         let mut store = new_store(&self.engine, cx, self.shared.clone());
+        let steps = store.data().steps.clone();
         let run = async move {
             let instance = match self.pre.instantiate_async(&mut store).await {
                 Ok(instance) => instance,
@@ -91,7 +92,13 @@ impl Ready {
             Ok(Ok(Ok(answer))) => check(answer).map_err(|violation| fault(Fault::BadAnswer(violation))),
             Ok(Ok(Err(error))) => Err(convert::error(error, effect, &secrets)),
             Ok(Err(broken)) => Err(fault(broken)),
-            Err(_) => Err(fault(Fault::Timeout)),
+            Err(_) => {
+                // The guest is gone, but a step of a pool may still run. The operation ends, and frees its locks, after it;
+                // the client has had its answer at the deadline.
+                steps.close();
+                steps.wait().await;
+                Err(fault(Fault::Timeout))
+            }
         }
     }
 

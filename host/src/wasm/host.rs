@@ -166,7 +166,14 @@ impl CallState {
             Role::Node | Role::Check => Err(Error::permission_denied("pools are closed outside controller calls")),
         };
         let answer = match store {
-            Ok(store) => crate::ops::work::blocking(move || step(&store)).await,
+            Ok(store) => {
+                let running = self.steps.token();
+                crate::ops::work::blocking(move || {
+                    let _running = running;
+                    step(&store)
+                })
+                .await
+            }
             Err(e) => Err(e),
         };
         answer.map_err(|e| error_to_wit(&e))

@@ -4,6 +4,7 @@ use super::engine::Budget;
 use crate::{imports::Granted, ops::ports::CallContext};
 use bulkhead_domain::error::clean_text;
 use std::sync::Arc;
+use tokio_util::task::TaskTracker;
 use wasmtime::{
     ResourceLimiter,
     component::{HasData, ResourceTable},
@@ -43,6 +44,8 @@ pub struct CallState {
     pub shared: Arc<Shared>,
     /// Resources of the guest.
     pub table: ResourceTable,
+    /// Steps of imports that run on blocking threads: they can't be stopped, only waited for.
+    pub steps: TaskTracker,
     wasi: Option<Wasi>,
     meter: Meter,
     logged: u32,
@@ -64,7 +67,7 @@ impl CallState {
     /// State of one call.
     pub fn new(cx: CallContext, shared: Arc<Shared>, budget: Budget) -> Self {
         let meter = Meter { budget, limit: shared.memory_bytes, used: 0, refused: false };
-        Self { cx, shared, table: ResourceTable::new(), wasi: None, meter, logged: 0 }
+        Self { cx, shared, table: ResourceTable::new(), steps: TaskTracker::new(), wasi: None, meter, logged: 0 }
     }
 
     /// The limits, for the store.

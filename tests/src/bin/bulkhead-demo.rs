@@ -167,7 +167,8 @@ async fn stats(client: &Client, id: &str, path: &str) -> Result<i64> {
 
 async fn life(client: &Client, root: &Path, fs_type: &'static str, parameters: &[(&str, &str)]) -> Result<()> {
     let cap = || capability(Use::Mount(fs_type));
-    let request = create_request(&format!("pvc-demo-{fs_type}"), 512 * MIB, Use::Mount(fs_type), parameters);
+    let kind = if fs_type.is_empty() { "directory" } else { fs_type };
+    let request = create_request(&format!("pvc-demo-{kind}"), 512 * MIB, Use::Mount(fs_type), parameters);
     let volume = step("CreateVolume 512 MiB", async { Ok(client.create(request).await?) }).await?;
     let id = volume.volume_id.as_str();
     note(&format!("volume {id}, {}", shown(volume.capacity_bytes)));

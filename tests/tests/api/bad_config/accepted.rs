@@ -89,3 +89,46 @@ fn pools_are_closed_on_a_node_even_if_they_are_granted() {
         assert_eq!(ready, Some(true));
     });
 }
+
+#[test]
+fn what_the_config_withholds_is_not_offered() {
+    sandboxed(async |s| {
+        let whole = offered(&HostBuilder::new(&s, [Driver::local(&s)]).start()).await;
+        let driver =
+            Driver { offer: "{ listing: false, expansion: none, capacity: false }".into(), ..Driver::local(&s) };
+        let host = HostBuilder::new(&s, [driver]).apart("less").start();
+        let less = offered(&host).await;
+        let gone: Vec<_> = whole.iter().filter(|name| !less.contains(name)).map(String::as_str).collect();
+        assert_eq!(gone, ["LIST_VOLUMES", "GET_CAPACITY", "EXPAND_VOLUME", "EXPAND_VOLUME (node)", "expansion"]);
+        let client = host.client().await;
+        let code = |answer: Result<(), tonic::Status>| answer.unwrap_err().code();
+        let list = client.controller.clone().list_volumes(v1::ListVolumesRequest::default()).await.map(drop);
+        assert_eq!(code(list), Code::Unimplemented);
+        let expand = client.expand("fast/v", 1 << 30, capability(Use::Block)).await.map(drop);
+        assert_eq!(code(expand), Code::Unimplemented);
+        assert_eq!(code(client.node_expand("fast/v", "/nowhere", 1 << 30).await.map(drop)), Code::Unimplemented);
+    });
+}
+
+/// Names of all capabilities.
+async fn offered(host: &bulkhead_tests::Host) -> Vec<String> {
+    let mut client = host.client().await;
+    let controller = client.controller.controller_get_capabilities(v1::ControllerGetCapabilitiesRequest {});
+    let node = client.node.node_get_capabilities(v1::NodeGetCapabilitiesRequest {});
+    let plugin = client.identity.get_plugin_capabilities(v1::GetPluginCapabilitiesRequest {});
+    let mut names = vec![];
+    for capability in controller.await.unwrap().into_inner().capabilities {
+        let Some(v1::controller_service_capability::Type::Rpc(rpc)) = capability.r#type else { continue };
+        names.push(rpc.r#type().as_str_name().to_owned());
+    }
+    for capability in node.await.unwrap().into_inner().capabilities {
+        let Some(v1::node_service_capability::Type::Rpc(rpc)) = capability.r#type else { continue };
+        names.push(format!("{} (node)", rpc.r#type().as_str_name()));
+    }
+    for capability in plugin.await.unwrap().into_inner().capabilities {
+        if let Some(v1::plugin_capability::Type::VolumeExpansion(_)) = capability.r#type {
+            names.push("expansion".into());
+        }
+    }
+    names
+}
