@@ -12,9 +12,10 @@
 use crate::{
     Error, Result,
     capability::{AccessType, VolumeCapability},
+    capacity::CapacityRange,
     request::CreateVolume,
     topology::{Topology, TopologyRequirement},
-    volume::{ContentSource, Volume},
+    volume::{ContentSource, Name, Volume},
 };
 use sha2::{Digest, Sha256};
 
@@ -79,33 +80,56 @@ fn capability_key(capability: &VolumeCapability) -> String {
     }
 }
 
-/// Checks that `volume`, which a backend has returned for `request`, is what was asked for: either it was just made, or it
-/// was there and the request is compatible with it.
-///
-/// # Errors
-/// ALREADY_EXISTS with the reason.
-pub fn check_compatible(request: &CreateVolume, digest: &str, volume: &Volume) -> Result<()> {
-    let taken = |why: String| {
-        Err(Error::already_exists(format_args!("a volume named {:?} exists and {why}", request.name.as_str())))
-    };
-    if volume.request_digest.as_deref().is_some_and(|stored| stored != digest) {
-        return taken("was made with other parameters, capabilities or another source".into());
+/// What of a request its answer is compared with. Made before the request is handed over, which is not copied for it.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    name: Name,
+    capacity: Option<CapacityRange>,
+    topology: Option<TopologyRequirement>,
+    source: Option<ContentSource>,
+    digest: String,
+}
+
+impl Wanted {
+    /// Of `request`, whose [`request_digest`] is `digest`.
+    pub fn of(request: &CreateVolume, digest: &str) -> Self {
+        Self {
+            name: request.name.clone(),
+            capacity: request.capacity,
+            topology: request.topology.clone(),
+            source: request.source.clone(),
+            digest: digest.to_owned(),
+        }
     }
-    if volume.source != request.source && (volume.source.is_some() || volume.request_digest.is_none()) {
-        return taken("was made from another source".into());
+
+    /// Checks that `volume`, which a backend has returned for the request, is what was asked for: either it was just
+    /// made, or it was there and the request is compatible with it.
+    ///
+    /// # Errors
+    /// ALREADY_EXISTS with the reason.
+    pub fn check(&self, volume: &Volume) -> Result<()> {
+        let taken = |why: String| {
+            Err(Error::already_exists(format_args!("a volume named {:?} exists and {why}", self.name.as_str())))
+        };
+        if volume.request_digest.as_ref().is_some_and(|stored| *stored != self.digest) {
+            return taken("was made with other parameters, capabilities or another source".into());
+        }
+        if volume.source != self.source && (volume.source.is_some() || volume.request_digest.is_none()) {
+            return taken("was made from another source".into());
+        }
+        if let Some(range) = self.capacity
+            && volume.capacity_bytes > 0
+            && !range.holds(volume.capacity_bytes)
+        {
+            return taken(format!("its size of {} bytes is outside the range asked for", volume.capacity_bytes));
+        }
+        if let Some(wanted) = &self.topology
+            && !reachable(wanted, &volume.accessible_topology)
+        {
+            return taken("can't be reached from where it is asked for".into());
+        }
+        Ok(())
     }
-    if let Some(range) = request.capacity
-        && volume.capacity_bytes > 0
-        && !range.holds(volume.capacity_bytes)
-    {
-        return taken(format!("its size of {} bytes is outside the range asked for", volume.capacity_bytes));
-    }
-    if let Some(wanted) = &request.topology
-        && !reachable(wanted, &volume.accessible_topology)
-    {
-        return taken("can't be reached from where it is asked for".into());
-    }
-    Ok(())
 }
 
 /// At least one of the places asked for can reach a volume that is reachable from `accessible`.
@@ -122,9 +146,8 @@ mod tests {
     use crate::{
         ErrorKind, StringMap,
         capability::{AccessMode, MountAccess, MountFlags},
-        capacity::CapacityRange,
         request::Secrets,
-        volume::{Name, VolumeId},
+        volume::VolumeId,
     };
 
     fn map(pairs: &[(&str, &str)]) -> StringMap {
@@ -188,7 +211,7 @@ mod tests {
     fn compatible_and_not() {
         let r = request();
         let digest = request_digest(&r);
-        let check = |r: &CreateVolume, v: &Volume| check_compatible(r, &digest, v).map_err(|e| e.kind());
+        let check = |r: &CreateVolume, v: &Volume| Wanted::of(r, &digest).check(v).map_err(|e| e.kind());
         assert_eq!(check(&r, &volume(&r)), Ok(()));
         let mut large = volume(&r);
         large.capacity_bytes = 21;

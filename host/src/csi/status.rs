@@ -51,19 +51,19 @@ pub async fn answer<T>(
 ) -> std::result::Result<Response<T>, Status> {
     let start = Instant::now();
     let result = run.await;
-    let (ms, driver) = (start.elapsed().as_millis(), driver.name());
+    let (us, driver) = (start.elapsed().as_micros(), driver.name());
     match result {
         Ok(reply) => {
-            tracing::debug!(driver, rpc, %subject, ms, "ok");
+            tracing::debug!(driver, rpc, %subject, us, "ok");
             Ok(Response::new(reply))
         }
         Err(error) => {
             let (code, reason) = (code(error.kind()), error.message());
             match error.kind() {
                 ErrorKind::Internal | ErrorKind::Unavailable | ErrorKind::DeadlineExceeded => {
-                    tracing::warn!(driver, rpc, %subject, ms, ?code, reason, "failed");
+                    tracing::warn!(driver, rpc, %subject, us, ?code, reason, "failed");
                 }
-                _ => tracing::info!(driver, rpc, %subject, ms, ?code, reason, "refused"),
+                _ => tracing::info!(driver, rpc, %subject, us, ?code, reason, "refused"),
             }
             Err(status(&error))
         }

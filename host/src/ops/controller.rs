@@ -8,7 +8,7 @@ use super::{
 };
 use bulkhead_domain::{
     Error, Result,
-    digest::{check_compatible, idempotency_key, request_digest},
+    digest::{Wanted, idempotency_key, request_digest},
     offer::Interface,
     request::{
         CreateVolume, DeleteVolume, ExpandVolume, GetCapacity, ListVolumes, Secrets, ValidateVolumeCapabilities,
@@ -50,9 +50,9 @@ impl Driver {
         let operation = async move {
             let _guard = guard;
             let digest = request_digest(&request);
-            let order = CreateOrder { request, digest };
-            let volume = backend.create_volume(cx, order.clone()).await?;
-            check_compatible(&order.request, &order.digest, &volume)?;
+            let wanted = Wanted::of(&request, &digest);
+            let volume = backend.create_volume(cx, CreateOrder { request, digest }).await?;
+            wanted.check(&volume)?;
             Ok(volume)
         };
         self.inner.work.run(deadline, operation).await

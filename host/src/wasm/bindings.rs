@@ -12,5 +12,5 @@ wasmtime::component::bindgen!({
     additional_derives: [PartialEq],
 });
 
-pub use bulkhead::backend as imports;
-pub use exports::bulkhead::backend as offered;
+pub use self::bulkhead::backend as imports;
+pub use self::exports::bulkhead::backend as offered;

@@ -235,3 +235,21 @@ fn a_guest_that_never_ends_is_stopped_at_its_deadline_and_then_the_host_ends() {
         assert_eq!(call.await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
     });
 }
+
+/// What a backend has begun for a client that is gone is not cut off in the middle either.
+#[test]
+fn a_client_that_hangs_up_does_not_free_what_a_backend_works_on() {
+    sandboxed(async |s| {
+        let driver = Driver { limits: "callTimeout: 1s".into(), ..Driver::bad(&s) };
+        let host = HostBuilder::new(&s, [driver]).start();
+        let (own, client) = (host.client().await, host.client().await);
+        let call = tokio::spawn(async move { own.delete("delete.loop--1").await });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let busy = client.delete("delete.loop--1").await.unwrap_err();
+        assert_eq!(busy.code(), Code::Aborted, "{busy}");
+        until("the guest is stopped", || host.log().contains("did not answer in time and was stopped")).await;
+    });
+}
