@@ -31,6 +31,9 @@ struct Arguments {
     /// Calls of each kind in a round.
     #[arg(long, default_value_t = 500)]
     calls: usize,
+    /// Microseconds between two calls; 0 = the next call follows at once.
+    #[arg(long, default_value_t = 0)]
+    pause_us: u64,
     /// Only the null RPC and the call without disk, for a profiler.
     #[arg(long)]
     no_disk_only: bool,
@@ -65,7 +68,8 @@ fn main() -> Result<()> {
     let _ = null.wait();
     drop(host);
     print(&arguments, &mut measured?);
-    let inside = runtime.block_on(inside_the_host(&sandbox, arguments.calls * arguments.rounds))?;
+    let inside =
+        runtime.block_on(inside_the_host(&sandbox, arguments.calls, Duration::from_micros(arguments.pause_us)))?;
     println!(
         "{:<28} {inside:>9.1}   from the parsed message to the answer, by the host's own clock",
         "  of that, inside the host"
@@ -74,12 +78,12 @@ fn main() -> Result<()> {
 }
 
 /// What the host itself says a call without disk takes: the median of its log lines, in microseconds.
-async fn inside_the_host(sandbox: &Sandbox, calls: usize) -> Result<f64> {
+async fn inside_the_host(sandbox: &Sandbox, calls: usize, pause: Duration) -> Result<f64> {
     pin(SERVER_CORE)?;
     let host = HostBuilder::new(sandbox, [example()]).env("BULKHEAD_LOG", "debug").start();
     pin(CLIENT_CORE)?;
     let before = host.log().len();
-    create(&host.client().await.channel, calls, |_| "pvc".into()).await?;
+    create(&host.client().await.channel, calls, pause, |_| "pvc".into()).await?;
     let log = host.log();
     let took = |line: &str| {
         line.contains("CreateVolume").then(|| line.split_once(" us=")?.1.split(' ').next()?.parse().ok())?
@@ -128,15 +132,15 @@ async fn measure(arguments: &Arguments, sockets: &Sockets) -> Result<Vec<Kind>> 
     let mut kinds: Vec<_> = names.into_iter().map(|name| Kind { name, rounds: vec![] }).collect();
     // One round to warm up, which does not count.
     for round in 0..=arguments.rounds {
-        let calls = arguments.calls;
+        let (calls, pause) = (arguments.calls, Duration::from_micros(arguments.pause_us));
         let mut times = vec![
-            create(&null, calls, |_| "pvc".into()).await?,
+            create(&null, calls, pause, |_| "pvc".into()).await?,
             capabilities(&example, calls).await?,
-            create(&example, calls, |_| "pvc".into()).await?,
+            create(&example, calls, pause, |_| "pvc".into()).await?,
         ];
         if !arguments.no_disk_only {
-            times.push(create(&local, calls / 5, |n| format!("pvc-{round}-{n}")).await?);
-            times.push(create(&local, calls / 5, |n| format!("pvc-{round}-{n}")).await?);
+            times.push(create(&local, calls / 5, pause, |n| format!("pvc-{round}-{n}")).await?);
+            times.push(create(&local, calls / 5, pause, |n| format!("pvc-{round}-{n}")).await?);
             delete_all(&local).await?;
         }
         for (kind, mut times) in kinds.iter_mut().zip(times) {
@@ -151,7 +155,12 @@ async fn measure(arguments: &Arguments, sockets: &Sockets) -> Result<Vec<Kind>> 
     Ok(kinds)
 }
 
-async fn create(channel: &Channel, calls: usize, name: impl Fn(usize) -> String) -> Result<Vec<Duration>> {
+async fn create(
+    channel: &Channel,
+    calls: usize,
+    pause: Duration,
+    name: impl Fn(usize) -> String,
+) -> Result<Vec<Duration>> {
     let mut client = ControllerClient::new(channel.clone());
     let mut times = Vec::with_capacity(calls);
     for n in 0..calls {
@@ -163,6 +172,9 @@ async fn create(channel: &Channel, calls: usize, name: impl Fn(usize) -> String)
         let start = Instant::now();
         client.create_volume(request).await?;
         times.push(start.elapsed());
+        if !pause.is_zero() {
+            std::thread::sleep(pause);
+        }
     }
     Ok(times)
 }
