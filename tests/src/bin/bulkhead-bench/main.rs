@@ -37,6 +37,9 @@ struct Arguments {
     /// Only the null RPC and the call without disk, for a profiler.
     #[arg(long)]
     no_disk_only: bool,
+    /// Microseconds that the null RPC spins: tells what a call that only takes longer would cost a client.
+    #[arg(long, default_value_t = 0)]
+    null_spin_us: u64,
     /// Serve the null RPC on this socket; used by the benchmark itself.
     #[arg(long)]
     null_server: Option<PathBuf>,
@@ -45,7 +48,7 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if let Some(socket) = &arguments.null_server {
-        return null::serve(socket);
+        return null::serve(socket, Duration::from_micros(arguments.null_spin_us));
     }
     let cores = std::thread::available_parallelism()?.get();
     ensure!(cores > SERVER_CORE, "two cores are needed: client and server are pinned to different ones");

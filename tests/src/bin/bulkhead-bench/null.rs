@@ -2,18 +2,22 @@
 
 use anyhow::Result;
 use bulkhead_proto::v1::{self, controller_server::ControllerServer};
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
-struct Null;
+/// Spins for so long before it answers: what a call costs that is only slow, not large.
+struct Null(Duration);
 
 /// Serves until it is killed. The runtime has as many threads as the host's.
-pub fn serve(socket: &Path) -> Result<()> {
+pub fn serve(socket: &Path, spin: Duration) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let incoming = UnixListenerStream::new(tokio::net::UnixListener::bind(socket)?);
-        Server::builder().add_service(ControllerServer::new(Null)).serve_with_incoming(incoming).await?;
+        Server::builder().add_service(ControllerServer::new(Null(spin))).serve_with_incoming(incoming).await?;
         Ok(())
     })
 }
@@ -26,6 +30,10 @@ macro_rules! null_controller {
                 &self,
                 request: Request<v1::CreateVolumeRequest>,
             ) -> Result<Response<v1::CreateVolumeResponse>, Status> {
+                let start = Instant::now();
+                while start.elapsed() < self.0 {
+                    std::hint::spin_loop();
+                }
                 let size = request.into_inner().capacity_range.map_or(0, |range| range.required_bytes);
                 let volume = v1::Volume {
                     capacity_bytes: size,
