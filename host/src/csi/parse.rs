@@ -301,7 +301,3 @@ pub fn node_expand(r: v1::NodeExpandVolumeRequest) -> Result<NodeExpand> {
         limit_bytes: range.and_then(|r| r.limit()),
     })
 }
-
-#[cfg(test)]
-#[path = "parse_tests.rs"]
-mod tests;

@@ -52,6 +52,14 @@ impl<'a> Bench<'a> {
         let status = host.wait();
         assert_eq!(status.signal(), Some(9), "{subject:?} at {failpoint}: {answer:?}");
     }
+
+    /// A host that comes up after the kill repeats the operation, and the rest of the volume's life follows.
+    async fn repeat_and_finish(&self, subject: &Subject, sandbox: &Sandbox) {
+        let host = self.builder.start();
+        let client = host.client().await;
+        subject.act(&client).await.unwrap();
+        subject.finish(&client, sandbox, &self.places).await;
+    }
 }
 
 /// How the volume of a case looks if nothing is killed: after the operation, and for `Then::Opposite` after both.
@@ -184,10 +192,7 @@ fn a_host_that_is_killed_again_while_it_recovers_loses_nothing() {
             for name in [&"stage.marked"].into_iter().chain(steps) {
                 bench.kill_at(&subject, name).await;
             }
-            let host = bench.builder.start();
-            let client = host.client().await;
-            subject.act(&client).await.unwrap();
-            subject.finish(&client, &s, &bench.places).await;
+            bench.repeat_and_finish(&subject, &s).await;
             bench.places.assert_empty(&s);
         }
     });
@@ -210,10 +215,7 @@ fn a_host_that_is_killed_at_any_moment_of_a_stage_stages_again() {
                 let _ = tokio::time::timeout(Duration::from_millis(milliseconds), answer).await;
                 host.signal(Signal::KILL);
                 host.wait();
-                let host = bench.builder.start();
-                let client = host.client().await;
-                subject.act(&client).await.unwrap();
-                subject.finish(&client, &s, &bench.places).await;
+                bench.repeat_and_finish(&subject, &s).await;
             }
         }
         bench.places.assert_empty(&s);
