@@ -12,19 +12,24 @@
 //! | [`topology`] | places |
 //! | [`request`] | what a client asked for, parsed |
 //! | [`digest`] | telling a repeated request from a different one |
+//! | [`snapshot`], [`blocks`] | snapshots, groups of them, what is in them |
+//! | [`health`] | what is wrong with volumes and storage |
 //! | [`plan`] | how a volume reaches a node |
 //! | [`node`] | facts about a node, and what the node engine is asked |
 //! | [`offer`] | what a backend offers, and the CSI capabilities that follow |
 
+pub mod blocks;
 pub mod capability;
 pub mod capacity;
 pub mod digest;
 pub mod error;
+pub mod health;
 pub mod limits;
 pub mod node;
 pub mod offer;
 pub mod plan;
 pub mod request;
+pub mod snapshot;
 pub mod topology;
 pub mod volume;
 

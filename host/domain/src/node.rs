@@ -1,6 +1,12 @@
 //! Facts about a node, and what the node engine is asked and answers.
 
-use crate::{StringMap, capability::VolumeCapability, plan::Plan, topology::Topology, volume::VolumeId};
+use crate::{
+    StringMap,
+    capability::VolumeCapability,
+    plan::{EphemeralPlan, Plan},
+    topology::Topology,
+    volume::VolumeId,
+};
 use std::path::PathBuf;
 
 /// What a node knows about itself; mirror of `node-facts` in the WIT.
@@ -91,6 +97,21 @@ pub struct Publish {
     pub read_only: bool,
 }
 
+/// NodePublishVolume of an inline ephemeral volume, with the backend's plan. It is not staged.
+#[derive(Debug, Clone)]
+pub struct PublishEphemeral {
+    /// The volume.
+    pub volume_id: VolumeId,
+    /// As in [`Publish`].
+    pub target_path: PathBuf,
+    /// What it will be used as: a mount.
+    pub capability: VolumeCapability,
+    /// No writes through this target.
+    pub read_only: bool,
+    /// What is made. Already checked against what the operator allows this backend.
+    pub plan: EphemeralPlan,
+}
+
 /// NodeUnpublishVolume.
 #[derive(Debug, Clone)]
 pub struct Unpublish {
@@ -107,6 +128,16 @@ pub struct Stats {
     pub volume_id: VolumeId,
     /// A path at which it is staged or published. Not checked for shape: an unknown one is not found.
     pub volume_path: PathBuf,
+}
+
+/// NodeGetVolumeHealth.
+#[derive(Debug, Clone)]
+pub struct NodeHealth {
+    /// The volume.
+    pub volume_id: VolumeId,
+    /// A path at which it is staged or published; none: wherever it is. Not checked for shape: an unknown one is not
+    /// found.
+    pub volume_path: Option<PathBuf>,
 }
 
 /// NodeExpandVolume.

@@ -280,3 +280,17 @@ pub struct Plan {
     /// Bytes the device must have at least.
     pub expected_size_bytes: Option<u64>,
 }
+
+/// A scratch volume that lives as long as its pod. The node engine makes the pool object when it publishes and removes
+/// it when it unpublishes, both from its journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EphemeralPlan {
+    /// Name of the pool.
+    pub pool: String,
+    /// Bytes, at least 1.
+    pub size_bytes: u64,
+    /// True: an image with `filesystem` on it; false: a directory.
+    pub image: bool,
+    /// How it is mounted.
+    pub filesystem: Filesystem,
+}

@@ -1,13 +1,13 @@
 //! Volumes, their ids and pages of them.
 
 use crate::{StringMap, limits, topology::Topology};
-use serde::{Deserialize, Serialize};
-use std::fmt;
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $max:expr, $what:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(
+            Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+        )]
         #[serde(transparent)]
         pub struct $name(String);
 
@@ -17,9 +17,18 @@ macro_rules! text_id {
             ///
             /// # Errors
             /// Says which limit is broken.
-            pub fn parse(value: impl Into<String>) -> Result<Self, limits::Violation> {
+            pub fn parse(value: impl Into<String>) -> Result<Self, $crate::limits::Violation> {
                 let value = value.into();
-                limits::required_text($what, &value, $max)?;
+                $crate::limits::required_text($what, &value, $max)?;
+                Ok(Self(value))
+            }
+
+            /// Takes what a backend answered: see [`limits::id`].
+            ///
+            /// # Errors
+            /// Says which rule is broken.
+            pub fn from_backend(value: String) -> Result<Self, $crate::limits::Violation> {
+                $crate::limits::id($what, &value)?;
                 Ok(Self(value))
             }
 
@@ -29,13 +38,15 @@ macro_rules! text_id {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
     };
 }
+
+pub(crate) use text_id;
 
 text_id! {
     /// CSI `volume_id`, at most 128 bytes.
@@ -52,17 +63,6 @@ text_id! {
 text_id! {
     /// CSI `name` of a volume or snapshot to be made: the idempotency key. At most 128 bytes.
     Name, limits::STRING_BYTES, "name"
-}
-
-impl VolumeId {
-    /// Takes what a backend answered: see [`limits::id`].
-    ///
-    /// # Errors
-    /// Says which rule is broken.
-    pub fn from_backend(value: String) -> Result<Self, limits::Violation> {
-        limits::id("volume-id", &value)?;
-        Ok(Self(value))
-    }
 }
 
 /// What a volume was made from.
