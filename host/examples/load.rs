@@ -1,4 +1,4 @@
-//! `make bench`, second table: what a backend costs inside the host, without gRPC. `load DIRECTORY` takes the directory of the
+//! `make bench`, the last two tables: what a backend costs inside the host, without gRPC. `load DIRECTORY` takes the directory of the
 //! built backends.
 //!
 //! Steps build on one another: an instance, a call of the backend, the same call through the use-case (lock, digest,
@@ -6,6 +6,7 @@
 
 use anyhow::{Context, Result};
 use bulkhead::{
+    directory::Nodes,
     imports::Granted,
     loader::{self, Verified},
     ops::{
@@ -141,6 +142,7 @@ async fn calling(engine: &Engine, verified: &Verified) -> Result<()> {
         backend,
         engine: None,
         facts: NodeFacts::default(),
+        directory: Arc::new(Nodes::new(None, None)),
         controller: true,
         call_timeout: Duration::from_secs(30),
         work: Work::new(engine.runtime()),

@@ -62,7 +62,10 @@ fn write_facts(out: &mut String, path: &Path, size: usize, digest: &str, offer: 
     writeln!(out, "  interfaces  {}", names(offer.interfaces.iter().map(|i| i.name())))?;
     writeln!(out, "  plugin      {}", names(offer.plugin_capabilities().iter().map(|c| c.name())))?;
     writeln!(out, "  controller  {}", names(offer.controller_capabilities().iter().map(|c| c.name())))?;
-    writeln!(out, "  node        {}", names(offer.node_capabilities().iter().map(|c| c.name())))?;
+    writeln!(out, "  node        {}", names(offer.node_capabilities(true).iter().map(|c| c.name())))?;
+    if !offer.group_capabilities().is_empty() {
+        writeln!(out, "  group       {}", names(offer.group_capabilities().iter().map(|c| c.name())))?;
+    }
     if !offer.info.topology_keys.is_empty() {
         writeln!(out, "  topology    {}", offer.info.topology_keys.join(", "))?;
     }

@@ -23,6 +23,7 @@
 pub mod cli;
 pub mod config;
 pub mod csi;
+pub mod directory;
 pub mod imports;
 pub mod inspect;
 pub mod loader;

@@ -3,7 +3,9 @@
 use crate::ops::ports::NodeEngine;
 use bulkhead_domain::{
     Result,
-    node::{NodeExpand, Publish, Stage, Stats, Unpublish, Unstage, Usage},
+    health::VolumeProblem,
+    node::{NodeExpand, NodeHealth, Publish, PublishEphemeral, Stage, Stats, Unpublish, Unstage, Usage},
+    volume::VolumeId,
 };
 use bulkhead_node::Engine;
 use std::time::Duration;
@@ -27,6 +29,18 @@ impl NodeEngine for Engine {
 
     fn stats(&self, request: Stats, timeout: Duration) -> Result<Vec<Usage>> {
         Self::stats(self, &request, timeout)
+    }
+
+    fn publish_ephemeral(&self, request: PublishEphemeral) -> Result<()> {
+        Self::publish_ephemeral(self, &request)
+    }
+
+    fn health(&self, request: NodeHealth, timeout: Duration) -> Result<Vec<VolumeProblem>> {
+        Self::health(self, &request, timeout)
+    }
+
+    fn is_published(&self, volume_id: &VolumeId) -> Result<bool> {
+        Self::is_published(self, volume_id)
     }
 
     fn expand(&self, request: NodeExpand) -> Result<u64> {

@@ -2,14 +2,19 @@
 //! what passes the one passes the other.
 
 use crate::{
-    config::{Config, ConfigError, DriverConfig, Place},
+    config::{BackendConfig, Config, ConfigError, DriverConfig, Place},
     imports::Granted,
     loader,
-    ops::{Driver, Parts, ports::NodeEngine, work::Work},
+    ops::{
+        Driver, Parts,
+        ports::{NodeDirectory, NodeEngine},
+        work::Work,
+    },
     wasm::{CompileCache, Compiled, Engine, EngineSettings, LoadError, Permissions, Ready},
 };
 use bulkhead_domain::node::NodeFacts;
-use std::{fmt::Display, sync::Arc, time::Instant};
+use bulkhead_node::pool::PoolConfig;
+use std::{collections::BTreeMap, fmt::Display, sync::Arc, time::Instant};
 
 /// Which halves a process serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -96,8 +101,7 @@ async fn load_one<'a>(
     let fetched = loader::fetch(&backend.source).map_err(|e| at(backend.source_at, "source", &e))?;
     let verified =
         fetched.verify(backend.digest).map_err(|e| at(backend.digest_at.unwrap_or(backend.source_at), "digest", &e))?;
-    let pools = backend.grants.pools.iter().map(|(name, pool)| (name.clone(), pool.path.clone()));
-    let granted = Granted::pools(pools.collect());
+    let granted = Granted::pools(pools(backend), config.node.id.clone());
     let load_error = |e: LoadError| match &e {
         LoadError::NotGranted { .. } => at(backend.grants.at, "grants", &e),
         _ => at(backend.source_at, "source", &format_args!("{} {e}", backend.source.display())),
@@ -119,10 +123,20 @@ async fn load_one<'a>(
         node_only: !mode.controller(),
     };
     let mut ready = compiled.ready(engine, permissions).await.map_err(load_error)?;
-    ready.withhold(&driver.offer.withheld, driver.offer.withhold_mount_group);
+    ready.shape(driver.csi, &driver.offer.withheld, driver.offer.withhold_mount_group);
     let ms = start.elapsed().as_millis();
     tracing::info!(driver = driver.name, digest = hex::encode(digest), from_cache, ms, "backend is ready");
     Ok(Loaded { config: driver, ready, key: path, granted })
+}
+
+/// The pools of a backend, as the node engine wants them.
+pub fn pools(backend: &BackendConfig) -> BTreeMap<String, PoolConfig> {
+    let pools = backend.grants.pools.iter();
+    pools
+        .map(|(name, pool)| {
+            (name.clone(), PoolConfig { path: pool.path.clone(), copy_limit_bytes: pool.copy_limit_bytes })
+        })
+        .collect()
 }
 
 impl Loaded<'_> {
@@ -137,12 +151,19 @@ impl Loaded<'_> {
     }
 
     /// Makes the driver that is served.
-    pub fn into_driver(self, mode: Mode, engine: Option<Arc<dyn NodeEngine>>, facts: NodeFacts, work: Work) -> Driver {
+    pub fn into_driver(
+        self,
+        mode: Mode,
+        engine: Option<Arc<dyn NodeEngine>>,
+        (facts, directory): (NodeFacts, Arc<dyn NodeDirectory>),
+        work: Work,
+    ) -> Driver {
         Driver::new(Parts {
             name: self.config.name.clone(),
             backend: Arc::new(self.ready),
             engine,
             facts,
+            directory,
             controller: mode.controller(),
             call_timeout: self.config.limits.call_timeout,
             work,

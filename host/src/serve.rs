@@ -3,20 +3,19 @@
 use crate::{
     config::{Config, ConfigError},
     csi::{self, BindError, Service, Socket, probe_socket},
-    ops::{Driver, ports::NodeEngine, work::Work},
+    directory::{self, Nodes},
+    ops::{
+        Driver,
+        ports::{NodeDirectory, NodeEngine},
+        work::Work,
+    },
     registry::{self, Loaded, Mode},
-    wasm::CompileCache,
+    wasm::{self, CompileCache},
 };
 use anyhow::Context;
 use bulkhead_domain::node::NodeFacts;
 use bulkhead_node::{Engine, EngineConfig, LOCK_FILE, LockGuard, check_kubelet_root, lock_dir};
-use std::{
-    fs,
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
 use tokio::{signal::unix::SignalKind, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -98,58 +97,95 @@ pub async fn serve(config: &Config, mode: Mode) -> Result<(), Failure> {
     let stop = on_signal()?;
     let cache = CompileCache::open(&config.state_dir.join("cache"))?;
     let engine = registry::engine(config)?;
-    let loaded = registry::load(config, mode, &engine, Some(&cache)).await.map_err(Failure::Config)?;
     let work = Work::new(engine.runtime());
-    let bound = bind(config, mode, loaded, &work)?;
-    run(bound, stop, &work, longest_call(config)).await?;
+    let (services, mut servers) = listen(config, &stop)?;
+    let started = tokio::select! {
+        started = start(config, mode, (&engine, &cache), &services, &work) => started,
+        // Asked to stop while a backend is being compiled.
+        () = stop.cancelled() => Ok(()),
+    };
+    let ended = match started {
+        Ok(()) => tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            Some(ended) = servers.join_next() => ended.context("a server ended").flatten().map_err(Failure::Other),
+        },
+        Err(failure) => Err(failure),
+    };
+    shut_down(stop, servers, &work, longest_call(config)).await;
+    ended?;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// A driver, its socket, and where that is.
-type Bound = (Driver, Socket, PathBuf);
+/// Loads the backends and hands their drivers to the services, which until then answer that they are starting.
+async fn start(
+    config: &Config,
+    mode: Mode,
+    (engine, cache): (&wasm::Engine, &CompileCache),
+    services: &[Service],
+    work: &Work,
+) -> Result<(), Failure> {
+    let loaded = registry::load(config, mode, engine, Some(cache)).await.map_err(Failure::Config)?;
+    let drivers = drivers(config, mode, loaded, work)?;
+    if mode.node()
+        && let Some((directory, _)) = &config.node.directory
+    {
+        directory::publish(directory, &facts(config))?;
+    }
+    for ((driver, service), configured) in drivers.into_iter().zip(services).zip(&config.drivers) {
+        tracing::info!(driver = driver.name(), endpoint = %configured.endpoint.display(), "serving");
+        service.ready(driver);
+    }
+    Ok(())
+}
 
-/// The last step before serving; the first that makes anything outside the state directory.
-fn bind(config: &Config, mode: Mode, loaded: Vec<Loaded<'_>>, work: &Work) -> Result<Vec<Bound>, Failure> {
+/// Binds all sockets and begins to serve on them. A client that comes before the backends are loaded (which takes as long
+/// as compiling them) is told so, rather than finding nothing there.
+fn listen(config: &Config, stop: &CancellationToken) -> Result<(Vec<Service>, Servers), Failure> {
+    let mut bound = vec![];
+    for (index, driver) in config.drivers.iter().enumerate() {
+        let error =
+            |e: BindError| config.error(driver.endpoint_at, format!("drivers[{index}].endpoint"), e.to_string());
+        bound.push((driver, Socket::bind(&driver.endpoint).map_err(|e| Failure::Config(vec![error(e)]))?));
+    }
+    let (mut services, mut servers) = (vec![], JoinSet::new());
+    for (driver, socket) in bound {
+        let service = Service::starting(&driver.name);
+        let (serving, name, stop) = (service.clone(), driver.name.clone(), stop.clone());
+        servers.spawn(async move {
+            csi::serve(serving, socket, stop.cancelled_owned())
+                .await
+                .with_context(|| format!("the server of driver {name} failed"))
+        });
+        services.push(service);
+    }
+    Ok((services, servers))
+}
+
+type Servers = JoinSet<anyhow::Result<()>>;
+
+/// Opens what belongs to the drivers: pools, and on a node the engines.
+fn drivers(config: &Config, mode: Mode, loaded: Vec<Loaded<'_>>, work: &Work) -> Result<Vec<Driver>, Failure> {
+    let here = mode.node().then(|| facts(config));
+    let directory = config.node.directory.as_ref().map(|(path, _)| path.clone());
+    let nodes: Arc<dyn NodeDirectory> = Arc::new(Nodes::new(here, directory));
     let mut drivers = vec![];
     for one in loaded {
         if mode.controller() {
             one.open_pools(config).map_err(|e| Failure::Config(vec![e]))?;
         }
         let engine = if mode.node() { Some(node_engine(config, &one)?) } else { None };
-        let (endpoint, at) = (one.config.endpoint.clone(), one.config.endpoint_at);
-        drivers.push((one.into_driver(mode, engine, facts(config), work.clone()), endpoint, at));
+        drivers.push(one.into_driver(mode, engine, (facts(config), nodes.clone()), work.clone()));
     }
-    let mut bound = vec![];
-    for (index, (driver, endpoint, at)) in drivers.into_iter().enumerate() {
-        let error = |e: BindError| config.error(at, format!("drivers[{index}].endpoint"), e.to_string());
-        let socket = Socket::bind(&endpoint).map_err(|e| Failure::Config(vec![error(e)]))?;
-        bound.push((driver, socket, endpoint));
-    }
-    Ok(bound)
+    Ok(drivers)
 }
 
 fn longest_call(config: &Config) -> Duration {
     config.drivers.iter().map(|driver| driver.limits.call_timeout).max().unwrap_or_default()
 }
 
-/// Serves all drivers until `stop`, or until one of them fails. Then operations that run are waited for.
-async fn run(bound: Vec<Bound>, stop: CancellationToken, work: &Work, longest_call: Duration) -> anyhow::Result<()> {
-    let mut servers = JoinSet::new();
-    for (driver, socket, endpoint) in bound {
-        tracing::info!(driver = driver.name(), endpoint = %endpoint.display(), "serving");
-        let name = driver.name().to_owned();
-        let stop = stop.clone();
-        servers.spawn(async move {
-            csi::serve(Service::new(driver), socket, stop.cancelled_owned())
-                .await
-                .with_context(|| format!("the server of driver {name} failed"))
-        });
-    }
-    let ended = tokio::select! {
-        () = stop.cancelled() => Ok(()),
-        Some(ended) = servers.join_next() => ended.context("a server ended").flatten(),
-    };
+/// Ends all servers; operations that run are waited for.
+async fn shut_down(stop: CancellationToken, mut servers: Servers, work: &Work, longest_call: Duration) {
     stop.cancel();
     tracing::info!("stopping: no new calls; those that run end or meet their deadline");
     let left = work.close(longest_call + SHUTDOWN_MARGIN).await;
@@ -162,7 +198,6 @@ async fn run(bound: Vec<Bound>, stop: CancellationToken, work: &Work, longest_ca
         tracing::warn!("cutting off clients that do not close their connections");
         servers.shutdown().await;
     }
-    ended
 }
 
 fn node_engine(config: &Config, one: &Loaded<'_>) -> anyhow::Result<Arc<dyn NodeEngine>> {
@@ -171,8 +206,9 @@ fn node_engine(config: &Config, one: &Loaded<'_>) -> anyhow::Result<Arc<dyn Node
         kubelet_root: config.node.kubelet_root.clone(),
         driver: one.config.name.clone(),
         node_id: config.node.id.clone(),
-        pools: one.config.backend.grants.pools.iter().map(|(name, pool)| (name.clone(), pool.path.clone())).collect(),
+        pools: registry::pools(&one.config.backend),
         single_node_multi_writer: one.ready.promises().single_node_multi_writer,
+        volume_mount_group: one.ready.promises().volume_mount_group,
     })
     .with_context(|| format!("driver {}: the node engine can't start", one.config.name))?;
     Ok(Arc::new(engine))

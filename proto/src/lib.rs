@@ -13,6 +13,9 @@
 
 mod redact;
 
+/// Seconds and nanoseconds since 1970-01-01 UTC.
+pub use prost_types::Timestamp;
+
 pub use redact::SERVICE_ACCOUNT_TOKENS_KEY;
 
 /// The protobuf package `csi.v1`.

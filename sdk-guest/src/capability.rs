@@ -13,7 +13,23 @@ impl AccessMode {
         matches!(self, Self::SingleNodeReaderOnly | Self::MultiNodeReaderOnly)
     }
 
-    /// CSI's name, for messages.
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::SingleNodeWriter,
+        Self::SingleNodeReaderOnly,
+        Self::MultiNodeReaderOnly,
+        Self::MultiNodeSingleWriter,
+        Self::MultiNodeMultiWriter,
+        Self::SingleNodeSingleWriter,
+        Self::SingleNodeMultiWriter,
+    ];
+
+    /// The mode of that CSI name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+
+    /// CSI's name, for messages and metadata.
     pub fn name(self) -> &'static str {
         match self {
             Self::SingleNodeWriter => "SINGLE_NODE_WRITER",
@@ -64,6 +80,14 @@ impl VolumeCapability {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn modes_are_read_by_their_names() {
+        for mode in AccessMode::ALL {
+            assert_eq!(AccessMode::parse(mode.name()), Some(mode));
+        }
+        assert_eq!(AccessMode::parse("UNKNOWN"), None);
+    }
 
     #[test]
     fn capabilities_answer_questions() {

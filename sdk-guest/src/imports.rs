@@ -10,7 +10,15 @@ pub mod call {
 
 /// The host's log; the macros [`info!`](crate::info) and its like are shorter.
 pub mod logging {
-    pub use crate::bindings::imports::bulkhead::backend::logging::{Level, log};
+    pub use crate::bindings::imports::bulkhead::backend::logging::Level;
+    #[cfg(target_family = "wasm")]
+    pub use crate::bindings::imports::bulkhead::backend::logging::log;
+
+    /// In a backend's own unit tests there is no host: the line goes to the standard error stream.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn log(level: Level, message: &str) {
+        eprintln!("{level:?}: {message}");
+    }
 }
 
 /// This backend's `config` in the host's config file.

@@ -48,8 +48,8 @@
 //! | log | [`info!`] and its like |
 //! | say how a volume reaches a node | [`plan`] |
 //!
-//! Imports call the host, so on other targets than Wasm they panic. Keep what is worth a unit test in functions that
-//! don't call them.
+//! Imports call the host, so on other targets than Wasm they panic; only log lines go to the standard error stream there.
+//! Keep what is worth a unit test in functions that don't call them, or behind a double of what they do.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

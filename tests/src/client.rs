@@ -20,6 +20,25 @@ pub struct Client {
     kubelet: PathBuf,
 }
 
+/// The driver behind this socket is served: its backend is loaded, though it may not be healthy. On a thread of its own, so
+/// that it can be asked from anywhere.
+///
+/// # Panics
+/// No thread or runtime can be had.
+pub fn is_serving(socket: &Path) -> bool {
+    if std::os::unix::net::UnixStream::connect(socket).is_err() {
+        return false;
+    }
+    let socket = socket.to_owned();
+    // Not Probe: that asks the backend, and its answer is kept for a while.
+    let ask = async move {
+        let mut client = Client::connect(&socket, Path::new("/")).await;
+        client.identity.get_plugin_info(v1::GetPluginInfoRequest {}).await.is_ok()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    std::thread::spawn(move || runtime.block_on(ask)).join().expect("its answer")
+}
+
 /// How a volume is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {

@@ -51,6 +51,8 @@ pub struct Driver {
     pub limits: String,
     /// YAML of `offer`, like `{ listing: false }`.
     pub offer: String,
+    /// `csi`, like `"1.13"`; empty: the default.
+    pub csi: &'static str,
 }
 
 impl Driver {
@@ -64,6 +66,7 @@ impl Driver {
             config: String::new(),
             limits: String::new(),
             offer: String::new(),
+            csi: "",
         }
     }
 
@@ -77,6 +80,7 @@ impl Driver {
             config: String::new(),
             limits: String::new(),
             offer: String::new(),
+            csi: "",
         }
     }
 
@@ -90,6 +94,7 @@ impl Driver {
             config: String::new(),
             limits: String::new(),
             offer: String::new(),
+            csi: "",
         }
     }
 }
@@ -108,6 +113,10 @@ pub struct HostBuilder {
     pub log_format: &'static str,
     /// Memory of all backends together, like `128MiB`.
     pub total_memory: Option<&'static str>,
+    /// `node.id`.
+    pub node_id: String,
+    /// More keys of `node`, one `key: value` a line.
+    pub node: String,
 }
 
 impl HostBuilder {
@@ -121,6 +130,8 @@ impl HostBuilder {
             env: vec![],
             log_format: "text",
             total_memory: None,
+            node_id: "node-1".into(),
+            node: String::new(),
         }
     }
 
@@ -184,10 +195,12 @@ impl HostBuilder {
     /// Writes the config and gives its path.
     pub fn write_config(&self) -> PathBuf {
         let mut yaml = format!(
-            "version: 1\nstateDir: {}\nnode:\n  id: node-1\n  kubeletRoot: {}\n",
+            "version: 1\nstateDir: {}\nnode:\n  id: {}\n  kubeletRoot: {}\n",
             self.state().display(),
+            self.node_id,
             self.kubelet().display()
         );
+        self.node.lines().for_each(|line| yaml += &format!("  {line}\n"));
         if let Some(memory) = self.total_memory {
             let _ = writeln!(yaml, "limits: {{ memory: {memory} }}");
         }
@@ -195,6 +208,9 @@ impl HostBuilder {
         for driver in &self.drivers {
             let socket = self.socket(&driver.name);
             let _ = write!(yaml, "  - name: {}\n    endpoint: unix://{}\n", driver.name, socket.display());
+            if !driver.csi.is_empty() {
+                let _ = writeln!(yaml, "    csi: {:?}", driver.csi);
+            }
             let _ = write!(yaml, "    backend:\n      source: {}\n", driver.source.display());
             if !driver.config.is_empty() {
                 yaml.push_str("      config:\n");
@@ -221,7 +237,7 @@ impl HostBuilder {
         path
     }
 
-    /// Starts the host and waits until every socket answers.
+    /// Starts the host and waits until every driver is served.
     ///
     /// # Panics
     /// It does not come up.
@@ -240,7 +256,7 @@ impl HostBuilder {
             .expect("the host starts");
         let mut host = Host { child, builder: self.clone(), log };
         let start = Instant::now();
-        while !self.drivers.iter().all(|d| std::os::unix::net::UnixStream::connect(self.socket(&d.name)).is_ok()) {
+        while !self.drivers.iter().all(|d| crate::client::is_serving(&self.socket(&d.name))) {
             if let Some(status) = host.child.try_wait().expect("its status") {
                 panic!("the host ended with {status}:\n{}", host.log());
             }
@@ -262,6 +278,14 @@ impl HostBuilder {
 /// # Panics
 /// It takes longer.
 pub fn run_with_timeout(command: &mut Command) -> (ExitStatus, String, String) {
+    run_with_patience(command, PATIENCE)
+}
+
+/// As [`run_with_timeout`], with another patience.
+///
+/// # Panics
+/// It takes longer.
+pub fn run_with_patience(command: &mut Command, patience: Duration) -> (ExitStatus, String, String) {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let (mut stdout, mut stderr) = (child.stdout.take().expect("stdout"), child.stderr.take().expect("stderr"));
@@ -280,10 +304,10 @@ pub fn run_with_timeout(command: &mut Command) -> (ExitStatus, String, String) {
         if let Some(status) = child.try_wait().expect("its status") {
             break status;
         }
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > patience {
             let _ = child.kill();
             let _ = child.wait();
-            panic!("it did not end within {PATIENCE:?}");
+            panic!("it did not end within {patience:?}");
         }
         std::thread::sleep(Duration::from_millis(5));
     };

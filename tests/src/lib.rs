@@ -8,6 +8,7 @@ pub mod raw;
 pub mod sandbox;
 pub mod skips;
 pub mod snapshot;
+mod snapshots;
 
 pub use client::Client;
 pub use host::{Driver, Host, HostBuilder};

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 use tempfile::TempDir;
 
@@ -120,8 +120,11 @@ impl Sandbox {
     }
 }
 
-impl Drop for Sandbox {
-    fn drop(&mut self) {
+impl Sandbox {
+    /// Takes away all mounts and loop devices that are left.
+    pub fn clear(&self) {
+        // Before anything is unmounted: the path of what lies on a file system is lost with its mount.
+        let loops: Vec<_> = self.loops().into_iter().map(|device| (backing_of(&device), device)).collect();
         // Deepest first; a test that failed may have left some.
         let mut mounts = self.mounts();
         mounts.sort_by_key(|(point, ..)| std::cmp::Reverse(point.as_os_str().len()));
@@ -129,9 +132,26 @@ impl Drop for Sandbox {
             let _ = rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH);
         }
         // Those on top first.
-        for device in self.loops().iter().rev() {
-            let _ = Command::new("losetup").arg("-d").arg(format!("/dev/{device}")).status();
+        for (backing, device) in loops.iter().rev() {
+            // Many are gone with their mounts, and by now another sandbox may have a device of that name.
+            if backing.is_empty() || backing_of(device) != *backing {
+                continue;
+            }
+            let _ = Command::new("losetup").arg("-d").arg(format!("/dev/{device}")).stderr(Stdio::null()).status();
         }
+    }
+}
+
+/// Device and inode of the file behind a loop device; empty if there is none.
+fn backing_of(device: &str) -> String {
+    let columns = ["-n", "-O", "BACK-INO,BACK-MAJ:MIN"];
+    let output = Command::new("losetup").args(columns).arg(format!("/dev/{device}")).stderr(Stdio::null()).output();
+    output.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.clear();
         drop(self.dir.take());
     }
 }

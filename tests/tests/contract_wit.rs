@@ -4,6 +4,7 @@
 
 mod wit {
     mod components;
+    mod csi_docs;
     mod documentation;
     mod fixtures;
     mod sdk;

@@ -7,10 +7,19 @@ use bulkhead_tests::{
     sandbox::can_mount,
     skips::{Mode, compare, listed, states},
 };
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 const INSTALL: &str = "go install github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@v5.5.0";
 const MIB: u64 = 1 << 20;
+/// Active specs of the suite's version.
+const SPECS: usize = 95;
+/// Longest for one run.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// The suite's program: named by `BULKHEAD_CSI_SANITY`, or found where `go install` puts it.
 fn csi_sanity() -> Option<PathBuf> {
@@ -43,10 +52,12 @@ fn run(mode: Mode, bytes: u64) {
         return;
     };
     let sandbox = Sandbox::enter();
-    let driver = Driver::local(&sandbox);
+    let mut driver = Driver::local(&sandbox);
+    driver.config = "maxVolumesPerNode: 5".into();
     let builder = HostBuilder::new(&sandbox, [driver]);
     let (socket, kubelet) = (builder.socket(&builder.drivers[0].name), builder.kubelet());
     let host = builder.start();
+    let start = Instant::now();
     let report = sandbox.path().join("report.json");
     // The two directories are the suite's own: it makes and removes them for each spec.
     let (status, stdout, stderr) = run_with_timeout(
@@ -57,6 +68,8 @@ fn run(mode: Mode, bytes: u64) {
             .arg(format!("-csi.testvolumeaccesstype={}", mode.name()))
             .arg(format!("-csi.testvolumesize={bytes}"))
             .arg(format!("-csi.testvolumeexpandsize={}", 2 * bytes))
+            .arg("-csi.testnodevolumeattachlimit")
+            .arg(concat!("-csi.testvolumemutableparameters=", env!("CARGO_MANIFEST_DIR"), "/sanity/mutable.yaml"))
             .arg(format!("-ginkgo.json-report={}", report.display()))
             .arg("-ginkgo.no-color"),
     );
@@ -69,6 +82,8 @@ fn run(mode: Mode, bytes: u64) {
     }
     assert!(status.success(), "{status}\n{stdout}\n{stderr}");
     let passed = states.values().filter(|state| *state == "passed").count();
+    assert_eq!(passed, SPECS, "in {} mode", mode.name());
+    assert!(start.elapsed() < LONGEST, "the suite took {:?} in {} mode", start.elapsed(), mode.name());
     println!("csi-sanity, {} mode: {passed} passed, {} not run, as listed", mode.name(), states.len() - passed);
     assert!(host.stop().success());
     Places::of(&sandbox).assert_empty(&sandbox);

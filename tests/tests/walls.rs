@@ -236,9 +236,13 @@ fn manifests_keep_the_crates_apart() {
     }
     let versions =
         |path: &str| manifest(path).lines().any(|line| line.contains("version = \"") && !line.starts_with("version"));
-    for path in
-        ["host/Cargo.toml", "host/domain/Cargo.toml", "host/node/Cargo.toml", "proto/Cargo.toml", "tests/Cargo.toml"]
-    {
+    for path in [
+        "host/Cargo.toml",
+        "host/domain/Cargo.toml",
+        "host/node/Cargo.toml",
+        "proto/Cargo.toml",
+        "tests/Cargo.toml",
+    ] {
         assert!(!versions(path), "{path} names a version: they stand in the workspace's manifest only");
     }
 }

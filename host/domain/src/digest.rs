@@ -9,8 +9,12 @@
 //! secrets, nor the mount flags (they do not shape the volume, and a digest would let them be guessed), nor parameters
 //! that begin with `csi.storage.k8s.io/` (names of the claim, for people).
 
+mod snapshot;
+
+pub use snapshot::{WantedGroup, WantedSnapshot, group_digest, snapshot_digest};
+
 use crate::{
-    Error, Result,
+    Error, Result, StringMap,
     capability::{AccessType, VolumeCapability},
     capacity::CapacityRange,
     request::CreateVolume,
@@ -30,6 +34,15 @@ impl Fields {
         self.0.update(field);
     }
 
+    fn put_parameters(&mut self, map: &StringMap) {
+        let kept: Vec<_> = map.iter().filter(|(key, _)| !key.starts_with(INFORMATIONAL_PREFIX)).collect();
+        self.put(&(kept.len() as u64).to_le_bytes());
+        for (key, value) in kept {
+            self.put(key.as_bytes());
+            self.put(value.as_bytes());
+        }
+    }
+
     fn finish(self) -> String {
         hex::encode(self.0.finalize())
     }
@@ -44,14 +57,8 @@ pub fn request_digest(request: &CreateVolume) -> String {
     capabilities.dedup();
     fields.put(&(capabilities.len() as u64).to_le_bytes());
     capabilities.iter().for_each(|c| fields.put(c.as_bytes()));
-    for map in [&request.parameters, &request.mutable_parameters] {
-        let kept: Vec<_> = map.iter().filter(|(key, _)| !key.starts_with(INFORMATIONAL_PREFIX)).collect();
-        fields.put(&(kept.len() as u64).to_le_bytes());
-        for (key, value) in kept {
-            fields.put(key.as_bytes());
-            fields.put(value.as_bytes());
-        }
-    }
+    fields.put_parameters(&request.parameters);
+    fields.put_parameters(&request.mutable_parameters);
     match &request.source {
         None => fields.put(b"empty"),
         Some(ContentSource::Snapshot(id)) => fields.put(format!("snapshot:{id}").as_bytes()),
@@ -144,7 +151,7 @@ fn reachable(wanted: &TopologyRequirement, accessible: &[Topology]) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        ErrorKind, StringMap,
+        ErrorKind,
         capability::{AccessMode, MountAccess, MountFlags},
         request::Secrets,
         volume::VolumeId,

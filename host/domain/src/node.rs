@@ -7,10 +7,12 @@ use crate::{
     topology::Topology,
     volume::VolumeId,
 };
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// What a node knows about itself; mirror of `node-facts` in the WIT.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct NodeFacts {
     /// CSI node_id.
     pub node_id: String,
@@ -35,7 +37,8 @@ pub struct NodeFacts {
 }
 
 /// What a cloud says about an instance.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct CloudFacts {
     /// `aws`, `azure`, ...
     pub provider: String,

@@ -3,6 +3,10 @@
 //! **Invariant:** a capability is never claimed, it is derived: from the interfaces that a component exports and from the
 //! few promises that no function stands for.
 
+mod capabilities;
+
+pub use capabilities::{ControllerCapability, GroupCapability, NodeCapability, PluginCapability};
+
 use crate::{StringMap, limits, topology};
 use std::collections::BTreeSet;
 
@@ -133,64 +137,53 @@ impl Info {
     }
 }
 
+/// A generation of CSI. They differ in alpha capabilities: 1.13 has health calls where 1.12 has a volume condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum CsiVersion {
+    /// 1.12, the default: clients of that generation may refuse capabilities that they do not know.
+    #[default]
+    V1_12,
+    /// 1.13.
+    V1_13,
+}
+
 /// Everything a driver offers: the interfaces its backend exports and what it says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
+    /// Which generation of CSI is spoken.
+    pub csi: CsiVersion,
     /// What the component exports.
     pub interfaces: BTreeSet<Interface>,
     /// What it says.
     pub info: Info,
-}
-
-macro_rules! capabilities {
-    ($(#[$doc:meta])* $name:ident { $($case:ident = $text:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name { $(#[doc = $text] $case),* }
-
-        impl $name {
-            /// Its name in the specification.
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$case => $text),* }
-            }
-        }
-    };
-}
-capabilities! {
-    /// CSI PluginCapability.
-    PluginCapability {
-        ControllerService = "CONTROLLER_SERVICE",
-        VolumeAccessibilityConstraints = "VOLUME_ACCESSIBILITY_CONSTRAINTS",
-        ExpansionOnline = "VolumeExpansion.ONLINE",
-        ExpansionOffline = "VolumeExpansion.OFFLINE",
-    }
-}
-
-capabilities! {
-    /// CSI ControllerServiceCapability.
-    ControllerCapability {
-        CreateDeleteVolume = "CREATE_DELETE_VOLUME",
-        ListVolumes = "LIST_VOLUMES",
-        ListVolumesPublishedNodes = "LIST_VOLUMES_PUBLISHED_NODES",
-        GetVolume = "GET_VOLUME",
-        GetCapacity = "GET_CAPACITY",
-        ExpandVolume = "EXPAND_VOLUME",
-        SingleNodeMultiWriter = "SINGLE_NODE_MULTI_WRITER",
-    }
-}
-
-capabilities! {
-    /// CSI NodeServiceCapability.
-    NodeCapability {
-        StageUnstageVolume = "STAGE_UNSTAGE_VOLUME",
-        GetVolumeStats = "GET_VOLUME_STATS",
-        ExpandVolume = "EXPAND_VOLUME",
-        SingleNodeMultiWriter = "SINGLE_NODE_MULTI_WRITER",
-        VolumeMountGroup = "VOLUME_MOUNT_GROUP",
-    }
+    /// The operator wants nothing said about health, also not what the node sees by itself.
+    pub health_withheld: bool,
 }
 
 impl Offer {
+    /// A promise stands for something that is exported.
+    ///
+    /// # Errors
+    /// Says which does not.
+    pub fn check(&self) -> Result<(), limits::Violation> {
+        use Interface as I;
+        let promises = &self.info.promises;
+        for (promised, what, needs) in [
+            (promises.publish_readonly, "publish-readonly", &[I::Attachment][..]),
+            (promises.attach_one_at_a_time_per_node, "attach-one-at-a-time-per-node", &[I::Attachment]),
+            (promises.expand_online, "expand-online", &[I::Expansion]),
+            (promises.published_nodes, "published-nodes", &[I::Listing, I::Inspection]),
+            (promises.snapshot_topology, "snapshot-topology", &[I::Snapshots]),
+            (promises.volume_mount_group, "volume-mount-group", &[I::Node]),
+            (self.has(I::HealthListing), "health-listing", &[I::Health]),
+        ] {
+            if promised && !needs.iter().any(|interface| self.has(*interface)) {
+                return Err(format!("{what} is promised, but {} is not exported", needs[0].name()));
+            }
+        }
+        Ok(())
+    }
+
     /// The backend exports `interface`.
     pub fn has(&self, interface: Interface) -> bool {
         self.interfaces.contains(&interface)
@@ -201,61 +194,97 @@ impl Offer {
         self.interfaces.iter().any(|i| !matches!(i, Interface::Identity | Interface::Node | Interface::Ephemeral))
     }
 
-    /// CSI GetPluginCapabilities. Only what this host serves: an interface whose RPCs it does not serve yet adds nothing.
+    /// Speaks CSI 1.13.
+    pub fn is_1_13(&self) -> bool {
+        self.csi >= CsiVersion::V1_13
+    }
+
+    /// VOLUME_CONDITION of the controller: the backend knows about health, and the client is of the older generation.
+    pub fn shows_volume_condition(&self) -> bool {
+        self.has(Interface::Health) && !self.is_1_13()
+    }
+
+    /// What the node sees by itself is shown as VOLUME_CONDITION.
+    pub fn shows_node_condition(&self) -> bool {
+        !self.health_withheld && !self.is_1_13()
+    }
+
+    /// What the node sees by itself is shown as NodeGetVolumeHealth.
+    pub fn shows_node_health(&self) -> bool {
+        !self.health_withheld && self.is_1_13()
+    }
+
+    /// CSI GetPluginCapabilities.
     pub fn plugin_capabilities(&self) -> Vec<PluginCapability> {
-        let mut out = vec![];
-        if self.has_controller() {
-            out.push(PluginCapability::ControllerService);
-        }
-        if !self.info.topology_keys.is_empty() {
-            out.push(PluginCapability::VolumeAccessibilityConstraints);
-        }
-        if self.has(Interface::Expansion) {
-            out.push(if self.info.promises.expand_online {
-                PluginCapability::ExpansionOnline
-            } else {
-                PluginCapability::ExpansionOffline
-            });
-        }
-        out
+        use PluginCapability as C;
+        let promises = &self.info.promises;
+        let topology = !self.info.topology_keys.is_empty();
+        let expansion = self.has(Interface::Expansion);
+        offered([
+            (self.has_controller(), C::ControllerService),
+            (topology, C::VolumeAccessibilityConstraints),
+            (self.has(Interface::GroupSnapshots), C::GroupControllerService),
+            (self.has(Interface::ChangedBlocks), C::SnapshotMetadataService),
+            (topology && promises.snapshot_topology && self.is_1_13(), C::SnapshotAccessibilityConstraints),
+            (expansion && promises.expand_online, C::ExpansionOnline),
+            (expansion && !promises.expand_online, C::ExpansionOffline),
+        ])
     }
 
     /// CSI ControllerGetCapabilities.
     pub fn controller_capabilities(&self) -> Vec<ControllerCapability> {
         use ControllerCapability as C;
         let promises = &self.info.promises;
-        [
-            (self.has(Interface::Volumes), C::CreateDeleteVolume),
-            (self.has(Interface::Listing), C::ListVolumes),
-            (self.has(Interface::Listing) && promises.published_nodes, C::ListVolumesPublishedNodes),
-            (self.has(Interface::Inspection), C::GetVolume),
-            (self.has(Interface::Capacity), C::GetCapacity),
-            (self.has(Interface::Expansion), C::ExpandVolume),
+        let has = |interface| self.has(interface);
+        offered([
+            (has(Interface::Volumes), C::CreateDeleteVolume),
+            (has(Interface::Attachment), C::PublishUnpublishVolume),
+            (has(Interface::Listing), C::ListVolumes),
+            (has(Interface::Capacity), C::GetCapacity),
+            (has(Interface::Snapshots), C::CreateDeleteSnapshot),
+            (has(Interface::SnapshotListing), C::ListSnapshots),
+            (has(Interface::Cloning), C::CloneVolume),
+            (has(Interface::Attachment) && promises.publish_readonly, C::PublishReadonly),
+            (has(Interface::Expansion), C::ExpandVolume),
+            (has(Interface::Listing) && promises.published_nodes, C::ListVolumesPublishedNodes),
+            (self.shows_volume_condition(), C::VolumeCondition),
+            (has(Interface::Inspection), C::GetVolume),
             (promises.single_node_multi_writer, C::SingleNodeMultiWriter),
-        ]
-        .into_iter()
-        .filter_map(|(offered, capability)| offered.then_some(capability))
-        .collect()
+            (has(Interface::Modification), C::ModifyVolume),
+            (has(Interface::SnapshotListing), C::GetSnapshot),
+            (has(Interface::Health) && self.is_1_13(), C::GetVolumeHealth),
+            (has(Interface::Health) && has(Interface::HealthListing) && self.is_1_13(), C::ListVolumeHealth),
+        ])
     }
 
-    /// CSI NodeGetCapabilities. Staging and statistics are the host's own and always there.
-    pub fn node_capabilities(&self) -> Vec<NodeCapability> {
+    /// CSI NodeGetCapabilities. Staging, statistics and what the node sees of a volume's health are the host's own and always
+    /// there. `controller`: this process serves the controller half too, which is asked about the storage system.
+    pub fn node_capabilities(&self, controller: bool) -> Vec<NodeCapability> {
         use NodeCapability as C;
         if !self.has(Interface::Node) {
             return vec![];
         }
         let promises = &self.info.promises;
-        [
+        offered([
             (true, C::StageUnstageVolume),
             (true, C::GetVolumeStats),
             (self.has(Interface::Expansion), C::ExpandVolume),
+            (self.shows_node_condition(), C::VolumeCondition),
             (promises.single_node_multi_writer, C::SingleNodeMultiWriter),
             (promises.volume_mount_group, C::VolumeMountGroup),
-        ]
-        .into_iter()
-        .filter_map(|(offered, capability)| offered.then_some(capability))
-        .collect()
+            (self.shows_node_health(), C::GetVolumeHealth),
+            (controller && self.has(Interface::StorageHealth) && self.is_1_13(), C::GetStorageHealth),
+        ])
     }
+
+    /// CSI GroupControllerGetCapabilities.
+    pub fn group_capabilities(&self) -> Vec<GroupCapability> {
+        offered([(self.has(Interface::GroupSnapshots), GroupCapability::CreateDeleteGetVolumeGroupSnapshot)])
+    }
+}
+
+fn offered<C, const N: usize>(all: [(bool, C); N]) -> Vec<C> {
+    all.into_iter().filter_map(|(offered, capability)| offered.then_some(capability)).collect()
 }
 
 #[cfg(test)]
@@ -264,7 +293,7 @@ mod tests {
 
     fn offer(interfaces: &[Interface], promises: Promises) -> Offer {
         let info = Info { vendor_version: "1".into(), promises, ..Default::default() };
-        Offer { interfaces: interfaces.iter().copied().collect(), info }
+        Offer { csi: CsiVersion::V1_12, interfaces: interfaces.iter().copied().collect(), info, health_withheld: false }
     }
 
     #[test]
@@ -279,7 +308,7 @@ mod tests {
     fn capabilities_follow_from_exports() {
         let bare = offer(&[Interface::Identity], Promises::default());
         assert!(bare.plugin_capabilities().is_empty());
-        assert!(bare.controller_capabilities().is_empty() && bare.node_capabilities().is_empty());
+        assert!(bare.controller_capabilities().is_empty() && bare.node_capabilities(true).is_empty());
         let some = offer(&[Interface::Identity, Interface::Volumes, Interface::Expansion], Promises::default());
         assert_eq!(
             some.plugin_capabilities(),
@@ -289,6 +318,20 @@ mod tests {
         let online = offer(&[Interface::Identity, Interface::Expansion], promises);
         assert!(online.plugin_capabilities().contains(&PluginCapability::ExpansionOnline));
         assert_eq!(online.controller_capabilities(), [ControllerCapability::ExpandVolume], "no listing, no nodes");
+    }
+
+    #[test]
+    fn the_generations_speak_of_health_differently() {
+        let exported = [Interface::Identity, Interface::Node, Interface::Health, Interface::StorageHealth];
+        let old = offer(&exported, Promises::default());
+        assert_eq!(old.controller_capabilities(), [ControllerCapability::VolumeCondition]);
+        assert!(old.node_capabilities(true).contains(&NodeCapability::VolumeCondition));
+        let new = Offer { csi: CsiVersion::V1_13, ..old.clone() };
+        assert_eq!(new.controller_capabilities(), [ControllerCapability::GetVolumeHealth]);
+        assert!(new.node_capabilities(true).contains(&NodeCapability::GetStorageHealth));
+        assert!(!new.node_capabilities(false).contains(&NodeCapability::GetStorageHealth), "nobody to ask");
+        let silent = Offer { health_withheld: true, ..new };
+        assert!(!silent.node_capabilities(true).contains(&NodeCapability::GetVolumeHealth));
     }
 
     #[test]

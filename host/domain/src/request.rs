@@ -1,11 +1,23 @@
 //! What a client asked for, parsed: every value here has passed the limits of [`crate::limits`].
 
+mod snapshot;
+mod volume;
+
+pub use snapshot::{
+    Blocks, CreateGroupSnapshot, CreateSnapshot, ListSnapshots, OneGroupSnapshot, OneSnapshot, SnapshotFilter,
+    WalkBlocks,
+};
+pub use volume::{
+    ControllerPublishVolume, ControllerUnpublishVolume, GetVolumeHealth, InlineVolume, ListVolumeHealth, ModifyVolume,
+    NodePublishVolume, NodeStageVolume,
+};
+
 use crate::{
     StringMap,
     capability::VolumeCapability,
     capacity::CapacityRange,
     topology::{Topology, TopologyRequirement},
-    volume::{ContentSource, Name, NodeId, VolumeId},
+    volume::{ContentSource, Name, VolumeId},
 };
 use std::fmt;
 
@@ -121,40 +133,6 @@ pub struct ExpandVolume {
     pub capacity: CapacityRange,
     /// How it is used; none = not known.
     pub capability: Option<VolumeCapability>,
-    /// Of this call.
-    pub secrets: Secrets,
-}
-
-/// ControllerPublishVolume.
-#[derive(Debug, Clone)]
-pub struct ControllerPublishVolume {
-    /// The volume.
-    pub volume_id: VolumeId,
-    /// The node.
-    pub node_id: NodeId,
-    /// How it will be used.
-    pub capability: VolumeCapability,
-    /// No writes from that node.
-    pub read_only: bool,
-    /// As CreateVolume returned it.
-    pub context: StringMap,
-    /// Of this call.
-    pub secrets: Secrets,
-}
-
-/// What NodeStageVolume brings besides paths.
-#[derive(Debug, Clone)]
-pub struct NodeStageVolume {
-    /// The volume.
-    pub volume_id: VolumeId,
-    /// As CreateVolume returned it.
-    pub context: StringMap,
-    /// As ControllerPublishVolume returned it.
-    pub publish_context: StringMap,
-    /// Below the kubelet root; checked by the node engine.
-    pub staging_path: std::path::PathBuf,
-    /// How it will be used.
-    pub capability: VolumeCapability,
     /// Of this call.
     pub secrets: Secrets,
 }

@@ -1,6 +1,6 @@
 //! Volumes, their ids and pages of them.
 
-use crate::{StringMap, limits, topology::Topology};
+use crate::{StringMap, health::VolumeProblem, limits, topology::Topology};
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $max:expr, $what:literal) => {
@@ -98,6 +98,8 @@ pub struct ListedVolume {
     pub volume: Volume,
     /// Nodes; empty without the promise `published-nodes`.
     pub published_node_ids: Vec<NodeId>,
+    /// What is wrong with it; none: not looked at.
+    pub problems: Option<Vec<VolumeProblem>>,
 }
 
 /// One page of a listing.

@@ -1,11 +1,13 @@
 //! Runs the few programs that make, check and grow file systems.
 
 use bulkhead_domain::{Error, Result};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process_group, set_parent_process_death_signal, waitid,
 };
 use std::ffi::OsStr;
 use std::io::Read;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -45,6 +47,17 @@ pub(crate) fn find(name: &str) -> Result<PathBuf> {
 /// # Errors
 /// FailedPrecondition: not installed. DeadlineExceeded: it took too long. Unavailable: it can't be run.
 pub(crate) fn run<S: AsRef<OsStr>>(name: &str, arguments: &[S], timeout: Duration) -> Result<Finished> {
+    run_with(name, arguments, &[], timeout)
+}
+
+/// As [`run`]; the helper also has these descriptors, under the same numbers.
+pub(crate) fn run_with<S: AsRef<OsStr>>(
+    name: &str,
+    arguments: &[S],
+    descriptors: &[BorrowedFd<'_>],
+    timeout: Duration,
+) -> Result<Finished> {
+    let descriptors: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let deadline = Instant::now() + timeout;
     let parent = rustix::process::getpid();
     let mut command = Command::new(find(name)?);
@@ -58,9 +71,13 @@ pub(crate) fn run<S: AsRef<OsStr>>(name: &str, arguments: &[S], timeout: Duratio
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    // SAFETY: between fork and exec only prctl(2) and getppid(2) are called, which are async-signal-safe.
+    // SAFETY: between fork and exec only prctl(2), getppid(2) and fcntl(2) are called, which are async-signal-safe. The
+    // descriptors are open: the caller has them borrowed until the child is started, and the child has its own table.
     unsafe {
         command.pre_exec(move || {
+            for &descriptor in &descriptors {
+                fcntl_setfd(BorrowedFd::borrow_raw(descriptor), FdFlags::empty())?;
+            }
             set_parent_process_death_signal(Some(Signal::KILL))?;
             // The parent may have died before the signal was asked for.
             if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(rustix::io::Errno::SRCH.into()) }

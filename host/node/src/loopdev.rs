@@ -100,6 +100,11 @@ impl Tag {
         let hash = Sha256::digest(target.as_os_str().as_encoded_bytes());
         Self(format!("{}/ro-{}", self.0, hex::encode(&hash[..8])))
     }
+
+    /// The device carries this tag.
+    pub(crate) fn is_on(&self, info: &LoopInfo) -> bool {
+        info.tag == self.0
+    }
 }
 
 /// A loop device in use.
@@ -112,6 +117,8 @@ pub(crate) struct LoopInfo {
     pub(crate) backing_device: u64,
     /// `lo_file_name`.
     pub(crate) tag: String,
+    /// The device refuses writes.
+    pub(crate) read_only: bool,
 }
 
 /// Device number of loop device `number`.
@@ -147,6 +154,7 @@ fn info_of(device: &File, number: u32) -> IoResult<Option<LoopInfo>> {
         backing: (raw.device, raw.inode),
         backing_device: raw.rdevice,
         tag: String::from_utf8_lossy(&raw.file_name[..end]).into_owned(),
+        read_only: raw.flags & LO_FLAGS_READ_ONLY != 0,
     }))
 }
 
@@ -167,9 +175,14 @@ fn backing_path(number: u32) -> Option<Vec<u8>> {
     Some(path)
 }
 
-/// All loop devices of this host software that `wanted` accepts, among those with something behind them whose path
-/// ends so. Others are not even opened: that would put off their detaching, and could hang where their file does.
+/// All loop devices of this host software that `wanted` accepts, see [`find_any`].
 fn find(path_end: &str, wanted: impl Fn(&LoopInfo) -> bool) -> Result<Vec<LoopInfo>> {
+    find_any(path_end, |info| info.tag.starts_with(TAG_ROOT) && wanted(info))
+}
+
+/// All loop devices that `wanted` accepts, among those with something behind them whose path ends so. Others are not even
+/// opened: that would put off their detaching, and could hang where their file does.
+fn find_any(path_end: &str, wanted: impl Fn(&LoopInfo) -> bool) -> Result<Vec<LoopInfo>> {
     let what = "cannot look through the loop devices in /sys/block";
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/sys/block").during(what)? {
@@ -180,7 +193,6 @@ fn find(path_end: &str, wanted: impl Fn(&LoopInfo) -> bool) -> Result<Vec<LoopIn
             continue;
         }
         if let Some(info) = info(number).during(format_args!("{what} (loop{number})"))?
-            && info.tag.starts_with(TAG_ROOT)
             && wanted(&info)
         {
             found.push(info);
@@ -194,16 +206,29 @@ fn image_path_end(object: &str) -> String {
 }
 
 /// The devices that carry exactly this tag and have exactly this file behind them, the image of `object`. `hint` is looked
-/// at first, and is the answer if it fits.
-pub(crate) fn find_volume(tag: &Tag, object: &str, backing: (u64, u64), hint: Option<u32>) -> Result<Vec<LoopInfo>> {
+/// at first; if it fits it is the answer, or part of it if `all` are wanted. An image that was moved is found by it alone.
+pub(crate) fn find_volume(
+    tag: &Tag,
+    object: &str,
+    backing: (u64, u64),
+    hint: Option<u32>,
+    all: bool,
+) -> Result<Vec<LoopInfo>> {
     let fits = |info: &LoopInfo| info.tag == tag.0 && info.backing == backing;
-    if let Some(number) = hint
-        && let Ok(Some(info)) = info(number)
-        && fits(&info)
-    {
-        return Ok(vec![info]);
+    let hinted = hint.and_then(|number| info(number).ok().flatten()).filter(fits);
+    match hinted {
+        Some(hinted) if !all => Ok(vec![hinted]),
+        hinted => {
+            let mut found = find(&image_path_end(object), fits)?;
+            found.extend(hinted.filter(|hinted| !found.contains(hinted)));
+            Ok(found)
+        }
     }
-    find(&image_path_end(object), fits)
+}
+
+/// Nothing is behind the device of that number.
+pub(crate) fn is_free(number: u32) -> bool {
+    backing_path(number).is_none()
 }
 
 /// The devices on top of loop device `below` that carry this tag.
@@ -294,6 +319,12 @@ pub(crate) fn grow(number: u32) -> Result<()> {
         .and_then(|device| ioctl_value(&device, LOOP_SET_CAPACITY, 0))
         .map(|_| ())
         .during(format_args!("cannot grow {}", device_path(number).display()))
+}
+
+/// All devices on this image of `object`, whoever attached them.
+pub(crate) fn all_of(image: &File, object: &str) -> Result<Vec<LoopInfo>> {
+    let stat = fstat(image).during("cannot read an image's number")?;
+    find_any(&image_path_end(object), |info| info.backing == (stat.st_dev, stat.st_ino))
 }
 
 /// Makes all our devices on this image, and the read-only ones on top of them, as large as the image is.

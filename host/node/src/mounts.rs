@@ -17,6 +17,10 @@ pub(crate) struct Mount {
     /// What of the file system is mounted.
     pub(crate) root: PathBuf,
     pub(crate) mount_point: PathBuf,
+    /// This mount is read-only; its file system need not be.
+    pub(crate) read_only: bool,
+    /// What the file system says of itself, without values: `ro`, `shutdown`, ...
+    pub(crate) filesystem: Vec<String>,
 }
 
 fn table() -> Result<Vec<u8>> {
@@ -35,6 +39,13 @@ pub(crate) fn at(path: &Path) -> Result<Vec<Mount>> {
         }
     }
     Ok(stacked(mounts))
+}
+
+/// All mounts of a file system, given as `major:minor`.
+pub(crate) fn of_device(device: &str) -> Result<Vec<Mount>> {
+    let table = table()?;
+    let lines = table.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    lines.filter(|line| line.split(|&byte| byte == b' ').nth(2) == Some(device.as_bytes())).map(parse).collect()
 }
 
 /// The mount with this id, as statx(2) gives it.
@@ -57,6 +68,8 @@ fn parse(line: &[u8]) -> Result<Mount> {
         device: info.majmin,
         root: path(root),
         mount_point: path(mount_point),
+        read_only: info.mount_options.contains_key("ro"),
+        filesystem: info.super_options.into_keys().collect(),
     })
 }
 
@@ -99,7 +112,15 @@ mod tests {
     use super::*;
 
     fn mount(id: i32, parent: i32) -> Mount {
-        Mount { id, parent, device: "7:1".into(), root: "/".into(), mount_point: "/m".into() }
+        Mount {
+            id,
+            parent,
+            device: "7:1".into(),
+            root: "/".into(),
+            mount_point: "/m".into(),
+            read_only: false,
+            filesystem: vec![],
+        }
     }
 
     #[test]
@@ -116,6 +137,10 @@ mod tests {
         assert_eq!((found.id, found.parent, found.device.as_str()), (36, 35, "98:0"));
         assert_eq!(found.root, Path::new("/mnt1 x"));
         assert_eq!(found.mount_point.as_os_str().as_bytes(), b"/mnt2\xff");
+        assert!(!found.read_only && found.filesystem.contains(&"errors".to_owned()));
+        let line = b"36 35 98:0 / /mnt2 ro,noatime - ext4 /dev/root rw,shutdown";
+        let found = parse(line).unwrap();
+        assert!(found.read_only && found.filesystem.contains(&"shutdown".to_owned()));
     }
 
     #[test]

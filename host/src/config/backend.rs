@@ -80,7 +80,11 @@ impl Lower<'_, '_> {
             }
             let text = &pool.path;
             if let Some(path) = self.read(&format!("{key}.path"), text, |text| units::path(text, &base)) {
-                pools.insert(name.text.clone(), Pool { path, at: text.at });
+                let copy_limit_bytes =
+                    self.read_or(&format!("{key}.copyLimit"), &pool.copy_limit, Pool::COPY_LIMIT_BYTES, |text| {
+                        units::size(text, 0..=limits::MAX_BYTES)
+                    });
+                pools.insert(name.text.clone(), Pool { path, copy_limit_bytes, at: text.at });
             }
         }
         pools
@@ -154,7 +158,6 @@ impl Lower<'_, '_> {
         for ability in abilities(raw) {
             let key = format!("{path}.{}", ability.key);
             let offered = self.read_or(&key, ability.text, true, |text| match text {
-                "true" if !ability.served => Err("can't be: this version does not serve it yet: remove the key".into()),
                 "controller" | "node" if ability.key == "expansion" => {
                     Err("is not supported yet by this version: write false, or remove the key for both halves".into())
                 }
@@ -175,27 +178,25 @@ impl Lower<'_, '_> {
 struct Ability<'a> {
     key: &'static str,
     text: &'a Maybe,
-    /// This version of the host can do it.
-    served: bool,
     interfaces: &'static [Interface],
 }
 
 fn abilities(raw: &RawOffer) -> [Ability<'_>; 13] {
     use Interface as I;
-    let ability = |key, text, served, interfaces| Ability { key, text, served, interfaces };
+    let ability = |key, text, interfaces| Ability { key, text, interfaces };
     [
-        ability("attachment", &raw.attachment, false, &[I::Attachment]),
-        ability("capacity", &raw.capacity, true, &[I::Capacity]),
-        ability("changedBlocks", &raw.changed_blocks, false, &[I::ChangedBlocks]),
-        ability("cloning", &raw.cloning, false, &[I::Cloning]),
-        ability("ephemeral", &raw.ephemeral, false, &[I::Ephemeral]),
-        ability("expansion", &raw.expansion, true, &[I::Expansion]),
-        ability("groupSnapshots", &raw.group_snapshots, false, &[I::GroupSnapshots]),
-        ability("health", &raw.health, false, &[I::Health, I::HealthListing, I::StorageHealth]),
-        ability("inspection", &raw.inspection, true, &[I::Inspection]),
-        ability("listing", &raw.listing, true, &[I::Listing]),
-        ability("modification", &raw.modification, false, &[I::Modification]),
-        ability("snapshots", &raw.snapshots, false, &[I::Snapshots]),
-        ability("snapshotListing", &raw.snapshot_listing, false, &[I::SnapshotListing]),
+        ability("attachment", &raw.attachment, &[I::Attachment]),
+        ability("capacity", &raw.capacity, &[I::Capacity]),
+        ability("changedBlocks", &raw.changed_blocks, &[I::ChangedBlocks]),
+        ability("cloning", &raw.cloning, &[I::Cloning]),
+        ability("ephemeral", &raw.ephemeral, &[I::Ephemeral]),
+        ability("expansion", &raw.expansion, &[I::Expansion]),
+        ability("groupSnapshots", &raw.group_snapshots, &[I::GroupSnapshots]),
+        ability("health", &raw.health, &[I::Health, I::HealthListing, I::StorageHealth]),
+        ability("inspection", &raw.inspection, &[I::Inspection]),
+        ability("listing", &raw.listing, &[I::Listing]),
+        ability("modification", &raw.modification, &[I::Modification]),
+        ability("snapshots", &raw.snapshots, &[I::Snapshots]),
+        ability("snapshotListing", &raw.snapshot_listing, &[I::SnapshotListing]),
     ]
 }

@@ -3,9 +3,9 @@
 
 use super::error::{Errors, Place};
 use super::raw::{Maybe, Placed, RawConfig, RawDriver, RawNode, RawTotals, Text};
-use super::types::{Config, CsiVersion, DriverConfig, NodeConfig};
+use super::types::{Config, DriverConfig, NodeConfig};
 use super::{backend, units};
-use bulkhead_domain::{StringMap, limits, topology};
+use bulkhead_domain::{StringMap, limits, offer::CsiVersion, topology};
 use std::path::{Path, PathBuf};
 
 const STATE_DIR: &str = "/var/lib/bulkhead";
@@ -150,7 +150,12 @@ impl Lower<'_, '_> {
             }
         }
         let kubelet_root_at = root.0.as_ref().map_or(start, |text| text.at);
-        NodeConfig { id: id.unwrap_or_default(), kubelet_root, kubelet_root_at, labels }
+        let base = self.base.clone();
+        let directory = raw.and_then(|raw| raw.directory.0.as_ref()).and_then(|text| {
+            let path = self.read("node.directory", text, |text| units::path(text, &base))?;
+            Some((path, text.at))
+        });
+        NodeConfig { id: id.unwrap_or_default(), kubelet_root, kubelet_root_at, directory, labels }
     }
 
     fn driver(&mut self, index: usize, raw: &Placed<RawDriver>, alone: bool) -> DriverConfig {
@@ -164,8 +169,8 @@ impl Lower<'_, '_> {
             endpoint_at,
             csi: self.read_or(&format!("{path}.csi"), &raw.csi, CsiVersion::default(), |text| match text {
                 "1.12" => Ok(CsiVersion::V1_12),
-                "1.13" => Err("is not supported yet by this version: write \"1.12\" or remove the key".into()),
-                _ => Err("is not a generation of CSI that is known here: write \"1.12\"".into()),
+                "1.13" => Ok(CsiVersion::V1_13),
+                _ => Err("is not a generation of CSI that is known here: write \"1.12\" or \"1.13\"".into()),
             }),
             offer: raw.offer.as_ref().map(|offer| self.offer(&format!("{path}.offer"), offer)).unwrap_or_default(),
             backend: backend::lower(self, &format!("{path}.backend"), &raw.backend),

@@ -39,8 +39,7 @@ pub use error::{ConfigError, Place};
 pub use schema::json_schema;
 pub use snippet::grant_snippet;
 pub use types::{
-    BackendConfig, Config, CsiVersion, DriverConfig, Grants, HttpGrant, Limits, NodeConfig, Offering, Pool, Scheme,
-    SecretsGrant,
+    BackendConfig, Config, DriverConfig, Grants, HttpGrant, Limits, NodeConfig, Offering, Pool, Scheme, SecretsGrant,
 };
 
 use std::path::Path;

@@ -72,6 +72,12 @@ pub(super) struct RawNode {
     #[serde(default)]
     #[schemars(with = "String")]
     pub kubelet_root: Maybe,
+    /// Directory in which the nodes of a driver make themselves known to its controller, shared between them (a network file
+    /// system, or one machine). Relative paths begin at this file. Default: none; a controller knows the node of its own
+    /// process only.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub directory: Maybe,
     /// Labels that backends see among the node's facts.
     #[schemars(with = "Option<std::collections::BTreeMap<String, super::schema::Scalar>>")]
     pub labels: Option<Entries<Text>>,
@@ -224,6 +230,11 @@ pub(super) struct RawPool {
     /// An existing directory; relative paths begin at this file. No two pools may lie in one another.
     #[schemars(with = "String")]
     pub path: Text,
+    /// Most bytes that are copied while a file system in use is frozen, on a pool whose file system can't share extents: a
+    /// snapshot of more is refused. Default: 256MiB.
+    #[serde(default)]
+    #[schemars(with = "super::schema::Size")]
+    pub copy_limit: Maybe,
 }
 
 /// One place that a backend may send requests to.

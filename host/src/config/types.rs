@@ -1,7 +1,10 @@
 //! What the rest of the host sees of the config. Paths are absolute, sizes are bytes, defaults are filled in.
 
 use super::{ConfigError, Place};
-use bulkhead_domain::{StringMap, offer::Interface};
+use bulkhead_domain::{
+    StringMap,
+    offer::{CsiVersion, Interface},
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
@@ -35,6 +38,8 @@ pub struct NodeConfig {
     pub kubelet_root: PathBuf,
     /// Where that stands; the start of the file if it is a default.
     pub kubelet_root_at: Place,
+    /// Where nodes make themselves known to controllers in other processes, and where that stands.
+    pub directory: Option<(PathBuf, Place)>,
     /// Published with the node's facts.
     pub labels: StringMap,
 }
@@ -60,16 +65,6 @@ pub struct DriverConfig {
     pub limits: Limits,
     /// Where the driver's entry begins.
     pub at: Place,
-}
-
-/// A generation of CSI.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum CsiVersion {
-    /// 1.12, the default: csi-sanity 5.5 refuses capability values of 1.13.
-    #[default]
-    V1_12,
-    /// 1.13.
-    V1_13,
 }
 
 /// What is withheld of what a backend exports. The default withholds nothing.
@@ -120,8 +115,15 @@ pub struct Grants {
 pub struct Pool {
     /// The directory.
     pub path: PathBuf,
+    /// Most bytes that are copied while a file system in use is frozen, where extents can't be shared.
+    pub copy_limit_bytes: u64,
     /// Where the path stands.
     pub at: Place,
+}
+
+impl Pool {
+    /// Default of [`Pool::copy_limit_bytes`]: about a second of a pod's writes held back on a slow disk.
+    pub const COPY_LIMIT_BYTES: u64 = 256 << 20;
 }
 
 /// What a backend may do with secrets beyond naming them.

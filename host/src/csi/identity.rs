@@ -1,10 +1,6 @@
 //! Identity service.
 
-use super::{
-    render,
-    server::Service,
-    status::{answer, timeout},
-};
+use super::{render, server::Service, status::answer};
 use bulkhead_proto::v1::{self, identity_server::Identity};
 use tonic::{Request, Response, Status};
 
@@ -14,9 +10,10 @@ impl Identity for Service {
         &self,
         _request: Request<v1::GetPluginInfoRequest>,
     ) -> Result<Response<v1::GetPluginInfoResponse>, Status> {
-        let info = &self.driver().offer().info;
+        let driver = self.driver()?;
+        let info = &driver.offer().info;
         Ok(Response::new(v1::GetPluginInfoResponse {
-            name: self.driver().name().to_owned(),
+            name: driver.name().to_owned(),
             vendor_version: info.vendor_version.clone(),
             manifest: info.manifest.clone(),
         }))
@@ -26,14 +23,14 @@ impl Identity for Service {
         &self,
         _request: Request<v1::GetPluginCapabilitiesRequest>,
     ) -> Result<Response<v1::GetPluginCapabilitiesResponse>, Status> {
-        Ok(Response::new(render::plugin_capabilities(self.driver().offer())))
+        Ok(Response::new(render::plugin_capabilities(self.driver()?.offer())))
     }
 
     async fn probe(&self, request: Request<v1::ProbeRequest>) -> Result<Response<v1::ProbeResponse>, Status> {
-        let run = async {
-            let ready = self.driver().probe(timeout(request.metadata())).await?;
-            Ok(v1::ProbeResponse { ready: Some(ready) })
+        let Ok((driver, timeout, _)) = self.open(request) else {
+            return Ok(Response::new(v1::ProbeResponse { ready: Some(false) }));
         };
-        answer(self.driver(), "Probe", "-", run).await
+        answer(driver, "Probe", "-", async { Ok(v1::ProbeResponse { ready: Some(driver.probe(timeout).await?) }) })
+            .await
     }
 }

@@ -4,9 +4,11 @@
 //! at. No policy lives here.
 
 mod controller;
+mod group;
 mod identity;
+mod metadata;
 mod node;
-mod others;
+
 mod parse;
 mod render;
 mod server;

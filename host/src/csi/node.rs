@@ -3,7 +3,7 @@
 use super::{
     parse, render,
     server::Service,
-    status::{answer, subject, timeout},
+    status::{answer, subject},
 };
 use bulkhead_proto::v1::{self, node_server::Node};
 use tonic::{Request, Response, Status};
@@ -16,11 +16,10 @@ impl Node for Service {
         &self,
         request: Request<v1::NodeStageVolumeRequest>,
     ) -> Reply<v1::NodeStageVolumeResponse> {
-        let timeout = timeout(request.metadata());
-        let request = request.into_inner();
+        let (driver, timeout, request) = self.open(request)?;
         let subject = subject(&request.volume_id);
-        answer(self.driver(), "NodeStageVolume", subject, async {
-            self.driver().node_stage_volume(parse::node_stage(request)?, timeout).await?;
+        answer(driver, "NodeStageVolume", subject, async {
+            driver.node_stage_volume(parse::node_stage(request)?, timeout).await?;
             Ok(v1::NodeStageVolumeResponse {})
         })
         .await
@@ -30,11 +29,10 @@ impl Node for Service {
         &self,
         request: Request<v1::NodeUnstageVolumeRequest>,
     ) -> Reply<v1::NodeUnstageVolumeResponse> {
-        let timeout = timeout(request.metadata());
-        let request = request.into_inner();
+        let (driver, timeout, request) = self.open(request)?;
         let subject = subject(&request.volume_id);
-        answer(self.driver(), "NodeUnstageVolume", subject, async {
-            self.driver().node_unstage_volume(parse::node_unstage(request)?, timeout).await?;
+        answer(driver, "NodeUnstageVolume", subject, async {
+            driver.node_unstage_volume(parse::node_unstage(request)?, timeout).await?;
             Ok(v1::NodeUnstageVolumeResponse {})
         })
         .await
@@ -44,11 +42,10 @@ impl Node for Service {
         &self,
         request: Request<v1::NodePublishVolumeRequest>,
     ) -> Reply<v1::NodePublishVolumeResponse> {
-        let timeout = timeout(request.metadata());
-        let request = request.into_inner();
+        let (driver, timeout, request) = self.open(request)?;
         let subject = subject(&request.volume_id);
-        answer(self.driver(), "NodePublishVolume", subject, async {
-            self.driver().node_publish_volume(parse::node_publish(request)?, timeout).await?;
+        answer(driver, "NodePublishVolume", subject, async {
+            driver.node_publish_volume(parse::node_publish(request)?, timeout).await?;
             Ok(v1::NodePublishVolumeResponse {})
         })
         .await
@@ -58,11 +55,10 @@ impl Node for Service {
         &self,
         request: Request<v1::NodeUnpublishVolumeRequest>,
     ) -> Reply<v1::NodeUnpublishVolumeResponse> {
-        let timeout = timeout(request.metadata());
-        let request = request.into_inner();
+        let (driver, timeout, request) = self.open(request)?;
         let subject = subject(&request.volume_id);
-        answer(self.driver(), "NodeUnpublishVolume", subject, async {
-            self.driver().node_unpublish_volume(parse::node_unpublish(request)?, timeout).await?;
+        answer(driver, "NodeUnpublishVolume", subject, async {
+            driver.node_unpublish_volume(parse::node_unpublish(request)?, timeout).await?;
             Ok(v1::NodeUnpublishVolumeResponse {})
         })
         .await
@@ -72,11 +68,10 @@ impl Node for Service {
         &self,
         request: Request<v1::NodeGetVolumeStatsRequest>,
     ) -> Reply<v1::NodeGetVolumeStatsResponse> {
-        let timeout = timeout(request.metadata());
-        let request = request.into_inner();
+        let (driver, timeout, request) = self.open(request)?;
         let subject = subject(&request.volume_id);
-        answer(self.driver(), "NodeGetVolumeStats", subject, async {
-            let usage = self.driver().node_get_volume_stats(parse::node_stats(request)?, timeout).await?;
+        answer(driver, "NodeGetVolumeStats", subject, async {
+            let usage = driver.node_get_volume_stats(parse::node_stats(request)?, timeout).await?;
             Ok(render::stats(usage))
         })
         .await
@@ -86,11 +81,10 @@ impl Node for Service {
         &self,
         request: Request<v1::NodeExpandVolumeRequest>,
     ) -> Reply<v1::NodeExpandVolumeResponse> {
-        let timeout = timeout(request.metadata());
-        let request = request.into_inner();
+        let (driver, timeout, request) = self.open(request)?;
         let subject = subject(&request.volume_id);
-        answer(self.driver(), "NodeExpandVolume", subject, async {
-            let bytes = self.driver().node_expand_volume(parse::node_expand(request)?, timeout).await?;
+        answer(driver, "NodeExpandVolume", subject, async {
+            let bytes = driver.node_expand_volume(parse::node_expand(request)?, timeout).await?;
             Ok(v1::NodeExpandVolumeResponse { capacity_bytes: render::bytes(bytes) })
         })
         .await
@@ -98,36 +92,45 @@ impl Node for Service {
 
     async fn node_get_capabilities(
         &self,
-        _request: Request<v1::NodeGetCapabilitiesRequest>,
+        request: Request<v1::NodeGetCapabilitiesRequest>,
     ) -> Reply<v1::NodeGetCapabilitiesResponse> {
-        if !self.driver().serves_node() {
-            return self.not_offered("NodeGetCapabilities");
-        }
-        Ok(Response::new(render::node_capabilities(self.driver().offer())))
+        let (driver, ..) = self.open(request)?;
+        let run = async { Ok(render::node_capabilities(driver.node_capabilities())) };
+        answer(driver, "NodeGetCapabilities", "-", run).await
     }
 
     async fn node_get_info(&self, request: Request<v1::NodeGetInfoRequest>) -> Reply<v1::NodeGetInfoResponse> {
-        if !self.driver().serves_node() {
-            return self.not_offered("NodeGetInfo");
-        }
-        let run = async {
-            let (node_id, info) = self.driver().node_get_info(timeout(request.metadata())).await?;
+        let (driver, timeout, _) = self.open(request)?;
+        answer(driver, "NodeGetInfo", "-", async {
+            let (node_id, info) = driver.node_get_info(timeout).await?;
             Ok(render::node_info(node_id, info))
-        };
-        answer(self.driver(), "NodeGetInfo", "-", run).await
+        })
+        .await
     }
 
     async fn node_get_volume_health(
         &self,
-        _request: Request<v1::NodeGetVolumeHealthRequest>,
+        request: Request<v1::NodeGetVolumeHealthRequest>,
     ) -> Reply<v1::NodeGetVolumeHealthResponse> {
-        self.not_offered("NodeGetVolumeHealth")
+        let (driver, timeout, request) = self.open(request)?;
+        let subject = subject(&request.volume_id);
+        answer(driver, "NodeGetVolumeHealth", subject, async {
+            let volume_id = request.volume_id.clone();
+            let problems = driver.node_get_volume_health(parse::node_health(request)?, timeout).await?;
+            Ok(v1::NodeGetVolumeHealthResponse { volume_health: Some(render::volume_health(volume_id, problems)) })
+        })
+        .await
     }
 
     async fn node_get_storage_health(
         &self,
-        _request: Request<v1::NodeGetStorageHealthRequest>,
+        request: Request<v1::NodeGetStorageHealthRequest>,
     ) -> Reply<v1::NodeGetStorageHealthResponse> {
-        self.not_offered("NodeGetStorageHealth")
+        let (driver, timeout, request) = self.open(request)?;
+        answer(driver, "NodeGetStorageHealth", "-", async {
+            let problems = driver.node_get_storage_health(parse::storage_health(request)?, timeout).await?;
+            Ok(render::storage_health(problems))
+        })
+        .await
     }
 }

@@ -1,17 +1,27 @@
 //! From protobuf to the domain. Pure. Every limit of the specification is checked here; what passes is typed.
 
+mod node;
+mod snapshot;
+
+pub use node::{
+    node_expand, node_health, node_publish, node_stage, node_stats, node_unpublish, node_unstage, storage_health,
+};
+pub use snapshot::{
+    allocated, create_group_snapshot, create_snapshot, delete_group_snapshot, delete_snapshot, delta,
+    get_group_snapshot, get_snapshot, list_snapshots,
+};
+
 use bulkhead_domain::{
     Error, Result, StringMap,
     capability::{AccessMode, AccessType, MountAccess, MountFlags, VolumeCapability},
     capacity::{CapacityRange, RangeError},
     limits::{self, Violation},
-    node::{NodeExpand, Publish, Stats, Unpublish, Unstage},
     request::{
-        CreateVolume, DeleteVolume, ExpandVolume, GetCapacity, ListVolumes, NodeStageVolume, Secrets,
-        ValidateVolumeCapabilities,
+        ControllerPublishVolume, ControllerUnpublishVolume, CreateVolume, DeleteVolume, ExpandVolume, GetCapacity,
+        GetVolumeHealth, ListVolumeHealth, ListVolumes, ModifyVolume, Secrets, ValidateVolumeCapabilities,
     },
     topology::{Topology, TopologyRequirement},
-    volume::{ContentSource, Name, SnapshotId, VolumeId},
+    volume::{ContentSource, Name, NodeId, SnapshotId, VolumeId},
 };
 use bulkhead_proto::v1;
 use std::path::PathBuf;
@@ -48,6 +58,10 @@ fn entries<T>(what: &str, list: &[T]) -> Result<()> {
         return Err(Error::invalid_argument(format_args!("{what} has more than {ENTRIES} entries")));
     }
     Ok(())
+}
+
+fn max_entries(wire: i32) -> Result<u32> {
+    u32::try_from(wire).map_err(|_| Error::invalid_argument("max_entries is negative"))
 }
 
 fn access_mode(mode: Option<v1::volume_capability::AccessMode>) -> Result<AccessMode> {
@@ -164,11 +178,6 @@ fn known_path(what: &str, path: String) -> Result<PathBuf> {
     Ok(PathBuf::from(path))
 }
 
-/// Optional, and not needed: the journal knows where a volume is staged.
-fn unused_staging_path(path: String) -> Result<()> {
-    if path.is_empty() { Ok(()) } else { absolute_path("staging_target_path", path).map(drop) }
-}
-
 fn without_dots(what: &str, path: &str) -> Result<()> {
     if path.split('/').any(|segment| matches!(segment, "." | "..")) {
         return Err(Error::invalid_argument(format_args!("{what} has a '.' or '..' segment")));
@@ -209,8 +218,7 @@ pub fn validate(r: v1::ValidateVolumeCapabilitiesRequest) -> Result<ValidateVolu
 
 /// ListVolumes.
 pub fn list_volumes(r: v1::ListVolumesRequest) -> Result<ListVolumes> {
-    let max_entries = u32::try_from(r.max_entries).map_err(|_| Error::invalid_argument("max_entries is negative"))?;
-    Ok(ListVolumes { max_entries, starting_token: r.starting_token })
+    Ok(ListVolumes { max_entries: max_entries(r.max_entries)?, starting_token: r.starting_token })
 }
 
 /// ControllerGetVolume.
@@ -239,65 +247,45 @@ pub fn expand_volume(r: v1::ControllerExpandVolumeRequest) -> Result<ExpandVolum
     })
 }
 
-/// NodeStageVolume.
-pub fn node_stage(r: v1::NodeStageVolumeRequest) -> Result<NodeStageVolume> {
-    Ok(NodeStageVolume {
+/// ControllerModifyVolume.
+pub fn modify_volume(r: v1::ControllerModifyVolumeRequest) -> Result<ModifyVolume> {
+    let volume_id = volume_id(r.volume_id)?;
+    if r.mutable_parameters.is_empty() {
+        return Err(Error::invalid_argument("mutable_parameters is missing"));
+    }
+    let mutable_parameters = map("mutable_parameters", r.mutable_parameters)?;
+    Ok(ModifyVolume { volume_id, mutable_parameters, secrets: secrets(r.secrets)? })
+}
+
+/// ControllerPublishVolume.
+pub fn controller_publish(r: v1::ControllerPublishVolumeRequest) -> Result<ControllerPublishVolume> {
+    Ok(ControllerPublishVolume {
         volume_id: volume_id(r.volume_id)?,
-        staging_path: absolute_path("staging_target_path", r.staging_target_path)?,
+        node_id: NodeId::parse(r.node_id).map_err(invalid)?,
         capability: required_capability(r.volume_capability)?,
+        read_only: r.readonly,
         context: map("volume_context", r.volume_context)?,
-        publish_context: map("publish_context", r.publish_context)?,
         secrets: secrets(r.secrets)?,
     })
 }
 
-/// NodeUnstageVolume.
-pub fn node_unstage(r: v1::NodeUnstageVolumeRequest) -> Result<Unstage> {
-    Ok(Unstage {
+/// ControllerUnpublishVolume.
+pub fn controller_unpublish(r: v1::ControllerUnpublishVolumeRequest) -> Result<ControllerUnpublishVolume> {
+    let node_id = (!r.node_id.is_empty()).then_some(r.node_id);
+    Ok(ControllerUnpublishVolume {
         volume_id: volume_id(r.volume_id)?,
-        staging_path: absolute_path("staging_target_path", r.staging_target_path)?,
+        node_id: node_id.map(NodeId::parse).transpose().map_err(invalid)?,
+        secrets: secrets(r.secrets)?,
     })
 }
 
-/// NodePublishVolume.
-pub fn node_publish(r: v1::NodePublishVolumeRequest) -> Result<Publish> {
-    let volume_id = volume_id(r.volume_id)?;
-    let target_path = absolute_path("target_path", r.target_path)?;
-    let capability = required_capability(r.volume_capability)?;
-    map("volume_context", r.volume_context)?;
-    map("publish_context", r.publish_context)?;
-    secrets(r.secrets)?;
-    if r.staging_target_path.is_empty() {
-        // The specification's code for a CO that skips staging.
-        return Err(Error::failed_precondition("staging_target_path is missing: this driver stages volumes"));
-    }
-    let staging_path = absolute_path("staging_target_path", r.staging_target_path)?;
-    Ok(Publish { volume_id, staging_path, target_path, capability, read_only: r.readonly })
+/// ControllerGetVolumeHealth.
+pub fn volume_health(r: v1::ControllerGetVolumeHealthRequest) -> Result<GetVolumeHealth> {
+    Ok(GetVolumeHealth { volume_id: volume_id(r.volume_id)?, secrets: secrets(r.secrets)? })
 }
 
-/// NodeUnpublishVolume.
-pub fn node_unpublish(r: v1::NodeUnpublishVolumeRequest) -> Result<Unpublish> {
-    Ok(Unpublish { volume_id: volume_id(r.volume_id)?, target_path: absolute_path("target_path", r.target_path)? })
-}
-
-/// NodeGetVolumeStats.
-pub fn node_stats(r: v1::NodeGetVolumeStatsRequest) -> Result<Stats> {
-    unused_staging_path(r.staging_target_path)?;
-    Ok(Stats { volume_id: volume_id(r.volume_id)?, volume_path: known_path("volume_path", r.volume_path)? })
-}
-
-/// NodeExpandVolume.
-pub fn node_expand(r: v1::NodeExpandVolumeRequest) -> Result<NodeExpand> {
-    let volume_id = volume_id(r.volume_id)?;
-    let volume_path = known_path("volume_path", r.volume_path)?;
-    unused_staging_path(r.staging_target_path)?;
-    r.volume_capability.map(capability).transpose()?;
-    secrets(r.secrets)?;
-    let range = range(r.capacity_range)?;
-    Ok(NodeExpand {
-        volume_id,
-        volume_path,
-        required_bytes: range.and_then(|r| r.required()),
-        limit_bytes: range.and_then(|r| r.limit()),
-    })
+/// ControllerListVolumeHealth.
+pub fn list_volume_health(r: v1::ControllerListVolumeHealthRequest) -> Result<ListVolumeHealth> {
+    let max_entries = max_entries(r.max_entries)?;
+    Ok(ListVolumeHealth { max_entries, starting_token: r.starting_token, secrets: secrets(r.secrets)? })
 }

@@ -1,8 +1,16 @@
 //! From the domain to protobuf.
 
+mod capabilities;
+mod health;
+mod snapshot;
+
+pub use capabilities::{controller_capabilities, group_capabilities, node_capabilities, plugin_capabilities};
+pub use health::{storage_health, unhealthy_volumes, volume_health};
+pub use snapshot::{block_page_allocated, block_page_delta, group_snapshot, snapshot, snapshots};
+
+use crate::ops::node_health::VolumeStats;
 use bulkhead_domain::{
     node::{NodeInfo, Usage, UsageUnit},
-    offer::{ControllerCapability, NodeCapability, Offer, PluginCapability},
     topology::Topology,
     volume::{Available, ContentSource, ListedVolume, NodeId, Page, Volume},
 };
@@ -48,7 +56,7 @@ pub fn volumes(page: Page<ListedVolume>) -> v1::ListVolumesResponse {
         volume: Some(volume(listed.volume)),
         status: Some(VolumeStatus {
             published_node_ids: node_ids(listed.published_node_ids),
-            ..VolumeStatus::default()
+            volume_condition: listed.problems.as_deref().map(health::condition),
         }),
     };
     v1::ListVolumesResponse {
@@ -64,7 +72,7 @@ pub fn listed_volume(listed: ListedVolume) -> v1::ControllerGetVolumeResponse {
         volume: Some(volume(listed.volume)),
         status: Some(VolumeStatus {
             published_node_ids: node_ids(listed.published_node_ids),
-            ..VolumeStatus::default()
+            volume_condition: listed.problems.as_deref().map(health::condition),
         }),
     }
 }
@@ -78,55 +86,6 @@ pub fn available(available: Available) -> v1::GetCapacityResponse {
     }
 }
 
-/// GetPluginCapabilities.
-pub fn plugin_capabilities(offer: &Offer) -> v1::GetPluginCapabilitiesResponse {
-    use v1::plugin_capability::{Service, Type, VolumeExpansion, service, volume_expansion};
-    let service = |t: service::Type| Type::Service(Service { r#type: t.into() });
-    let expansion = |t: volume_expansion::Type| Type::VolumeExpansion(VolumeExpansion { r#type: t.into() });
-    let wire = |capability| match capability {
-        PluginCapability::ControllerService => service(service::Type::ControllerService),
-        PluginCapability::VolumeAccessibilityConstraints => service(service::Type::VolumeAccessibilityConstraints),
-        PluginCapability::ExpansionOnline => expansion(volume_expansion::Type::Online),
-        PluginCapability::ExpansionOffline => expansion(volume_expansion::Type::Offline),
-    };
-    let capabilities = offer.plugin_capabilities();
-    v1::GetPluginCapabilitiesResponse {
-        capabilities: capabilities.into_iter().map(|c| v1::PluginCapability { r#type: Some(wire(c)) }).collect(),
-    }
-}
-
-/// ControllerGetCapabilities.
-pub fn controller_capabilities(offer: &Offer) -> v1::ControllerGetCapabilitiesResponse {
-    use v1::controller_service_capability::{Rpc, Type, rpc};
-    let wire = |capability| match capability {
-        ControllerCapability::CreateDeleteVolume => rpc::Type::CreateDeleteVolume,
-        ControllerCapability::ListVolumes => rpc::Type::ListVolumes,
-        ControllerCapability::ListVolumesPublishedNodes => rpc::Type::ListVolumesPublishedNodes,
-        ControllerCapability::GetVolume => rpc::Type::GetVolume,
-        ControllerCapability::GetCapacity => rpc::Type::GetCapacity,
-        ControllerCapability::ExpandVolume => rpc::Type::ExpandVolume,
-        ControllerCapability::SingleNodeMultiWriter => rpc::Type::SingleNodeMultiWriter,
-    };
-    let capability = |c| v1::ControllerServiceCapability { r#type: Some(Type::Rpc(Rpc { r#type: wire(c).into() })) };
-    v1::ControllerGetCapabilitiesResponse {
-        capabilities: offer.controller_capabilities().into_iter().map(capability).collect(),
-    }
-}
-
-/// NodeGetCapabilities.
-pub fn node_capabilities(offer: &Offer) -> v1::NodeGetCapabilitiesResponse {
-    use v1::node_service_capability::{Rpc, Type, rpc};
-    let wire = |capability| match capability {
-        NodeCapability::StageUnstageVolume => rpc::Type::StageUnstageVolume,
-        NodeCapability::GetVolumeStats => rpc::Type::GetVolumeStats,
-        NodeCapability::ExpandVolume => rpc::Type::ExpandVolume,
-        NodeCapability::SingleNodeMultiWriter => rpc::Type::SingleNodeMultiWriter,
-        NodeCapability::VolumeMountGroup => rpc::Type::VolumeMountGroup,
-    };
-    let capability = |c| v1::NodeServiceCapability { r#type: Some(Type::Rpc(Rpc { r#type: wire(c).into() })) };
-    v1::NodeGetCapabilitiesResponse { capabilities: offer.node_capabilities().into_iter().map(capability).collect() }
-}
-
 /// NodeGetInfo.
 pub fn node_info(node_id: String, info: NodeInfo) -> v1::NodeGetInfoResponse {
     v1::NodeGetInfoResponse {
@@ -137,7 +96,7 @@ pub fn node_info(node_id: String, info: NodeInfo) -> v1::NodeGetInfoResponse {
 }
 
 /// NodeGetVolumeStats.
-pub fn stats(usage: Vec<Usage>) -> v1::NodeGetVolumeStatsResponse {
+pub fn stats(stats: VolumeStats) -> v1::NodeGetVolumeStatsResponse {
     let line = |usage: Usage| v1::VolumeUsage {
         available: usage.available.map_or(0, bytes),
         total: bytes(usage.total),
@@ -148,7 +107,7 @@ pub fn stats(usage: Vec<Usage>) -> v1::NodeGetVolumeStatsResponse {
         },
     };
     v1::NodeGetVolumeStatsResponse {
-        usage: usage.into_iter().map(line).collect(),
-        ..v1::NodeGetVolumeStatsResponse::default()
+        usage: stats.usage.into_iter().map(line).collect(),
+        volume_condition: stats.problems.as_deref().map(health::condition),
     }
 }

@@ -7,32 +7,43 @@ use bulkhead_proto::v1::{
     controller_server::ControllerServer, group_controller_server::GroupControllerServer,
     identity_server::IdentityServer, node_server::NodeServer, snapshot_metadata_server::SnapshotMetadataServer,
 };
-use std::future::Future;
-use tonic::{Response, Status, transport::Server};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tonic::{Request, Status, transport::Server};
 use tower::util::MapResponseLayer;
 
-/// The CSI services of one driver. Cheap to clone.
+/// The CSI services of one driver, also while that is still being loaded. Cheap to clone.
 #[derive(Clone)]
 pub struct Service {
-    driver: Driver,
+    name: Arc<str>,
+    driver: Arc<OnceLock<Driver>>,
 }
 
 impl Service {
-    /// Serves `driver`.
-    pub fn new(driver: Driver) -> Self {
-        Self { driver }
+    /// Serves the driver `name` once it is there. Until then Probe answers "not ready" and everything else UNAVAILABLE.
+    pub fn starting(name: &str) -> Self {
+        Self { name: name.into(), driver: Arc::default() }
     }
 
-    pub(super) fn driver(&self) -> &Driver {
-        &self.driver
+    /// From now on `driver` is served.
+    pub fn ready(&self, driver: Driver) {
+        // A second one would change nothing.
+        let _ = self.driver.set(driver);
     }
 
-    /// UNIMPLEMENTED, with a message.
-    pub(super) fn not_offered<T>(&self, rpc: &str) -> Result<Response<T>, Status> {
-        Err(status::status(&Error::unimplemented(format_args!(
-            "driver {} does not offer {rpc} here",
-            self.driver.name()
-        ))))
+    pub(super) fn driver(&self) -> Result<&Driver, Status> {
+        let starting =
+            || Error::unavailable(format_args!("driver {} is still starting: its backend is being loaded", self.name));
+        self.driver.get().ok_or_else(|| status::status(&starting()))
+    }
+
+    /// The driver, the client's patience and what it asks for.
+    pub(super) fn open<T>(&self, request: Request<T>) -> Result<(&Driver, Option<Duration>, T), Status> {
+        let timeout = status::timeout(request.metadata());
+        Ok((self.driver()?, timeout, request.into_inner()))
     }
 }
 

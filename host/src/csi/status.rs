@@ -41,7 +41,7 @@ pub fn status(error: &Error) -> Status {
     Status::new(code(error.kind()), error.message())
 }
 
-/// Runs one RPC and logs it in one line: errors of the client at `info`, the host's and backend's at `warn`, the rest at
+/// Runs one RPC, if the driver offers it, and logs it in one line: errors of the client at `info`, the host's and backend's at `warn`, the rest at
 /// `debug`. The request itself is never logged, only what it is about.
 pub async fn answer<T>(
     driver: &Driver,
@@ -50,7 +50,10 @@ pub async fn answer<T>(
     run: impl Future<Output = Result<T>>,
 ) -> std::result::Result<Response<T>, Status> {
     let start = Instant::now();
-    let result = run.await;
+    let result = match driver.check_offered(rpc) {
+        Ok(()) => run.await,
+        Err(not_offered) => Err(not_offered),
+    };
     let (us, driver) = (start.elapsed().as_micros(), driver.name());
     match result {
         Ok(reply) => {

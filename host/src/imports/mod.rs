@@ -5,5 +5,5 @@
 mod pools;
 
 pub use bulkhead_node::pool::PoolStore;
-pub use bulkhead_node::pool::{Object, ObjectKind, ObjectSpec, PoolInfo, Provisioning};
+pub use bulkhead_node::pool::{CopyOrder, ExtentPage, Object, ObjectKind, ObjectSpec, PoolInfo, Provisioning};
 pub use pools::Granted;

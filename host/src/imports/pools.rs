@@ -1,11 +1,10 @@
 //! Pools that a backend was granted.
 
 use bulkhead_domain::{Error, Result};
-use bulkhead_node::pool::PoolStore;
+use bulkhead_node::pool::{PoolConfig, PoolStore};
 use std::{
     collections::BTreeMap,
     fmt,
-    path::PathBuf,
     sync::{Arc, OnceLock},
 };
 
@@ -15,15 +14,16 @@ pub struct Granted(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    paths: BTreeMap<String, PathBuf>,
+    configs: BTreeMap<String, PoolConfig>,
+    node_id: String,
     pools: OnceLock<Arc<PoolStore>>,
 }
 
 impl Granted {
-    /// Grants pools by name and directory. The directories are not touched before [`Granted::open`], so that a config
+    /// Grants pools by name to a backend on `node_id`. Their directories are not touched before [`Granted::open`], so that a config
     /// that is refused leaves nothing in them.
-    pub fn pools(paths: BTreeMap<String, PathBuf>) -> Self {
-        Self(Arc::new(Inner { paths, pools: OnceLock::new() }))
+    pub fn pools(configs: BTreeMap<String, PoolConfig>, node_id: String) -> Self {
+        Self(Arc::new(Inner { configs, node_id, pools: OnceLock::new() }))
     }
 
     /// Opens the pools, for calls to come.
@@ -31,7 +31,7 @@ impl Granted {
     /// # Errors
     /// A directory can't be used.
     pub fn open(&self) -> Result<()> {
-        let store = PoolStore::open(&self.0.paths)?;
+        let store = PoolStore::open(&self.0.configs, &self.0.node_id)?;
         // A second time changes nothing.
         let _ = self.0.pools.set(Arc::new(store));
         Ok(())
@@ -39,7 +39,7 @@ impl Granted {
 
     /// Names of the pools, sorted; empty if none is granted.
     pub fn pool_names(&self) -> Vec<String> {
-        self.0.paths.keys().cloned().collect()
+        self.0.configs.keys().cloned().collect()
     }
 
     /// The pools.
@@ -47,7 +47,7 @@ impl Granted {
     /// # Errors
     /// PERMISSION_DENIED if none is granted, UNAVAILABLE before they are open.
     pub fn pool_store(&self) -> Result<Arc<PoolStore>> {
-        if self.0.paths.is_empty() {
+        if self.0.configs.is_empty() {
             return Err(Error::permission_denied("no pool is granted to this backend"));
         }
         self.0.pools.get().cloned().ok_or_else(|| Error::unavailable("the pools are not open yet"))
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn a_directory_is_touched_when_it_is_opened_and_not_before() {
         let dir = tempfile::tempdir().unwrap();
-        let granted = Granted::pools([("fast".to_owned(), dir.path().to_owned())].into());
+        let granted = Granted::pools([("fast".to_owned(), PoolConfig::new(dir.path()))].into(), "node".to_owned());
         assert_eq!(granted.pool_names(), ["fast"]);
         assert_eq!(granted.pool_store().unwrap_err().kind(), ErrorKind::Unavailable);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -2,16 +2,10 @@
 
 use super::{
     Driver,
-    ports::{CallContext, Effect, Role},
+    ports::{Effect, Role},
 };
 use bulkhead_domain::{Error, Result, request::Secrets};
-use std::{
-    sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 /// How long an answer of a backend's probe is good for, so that many probing clients cost the storage system nothing.
@@ -46,28 +40,5 @@ impl Driver {
             .map_err(|e| Error::failed_precondition(format_args!("the backend is not healthy: {e}")));
         *last = Some((Instant::now(), answer.clone()));
         answer
-    }
-
-    /// The circumstances of a call. `timeout` is the client's; the configured one is the ceiling.
-    pub(super) fn context(
-        &self,
-        role: Role,
-        effect: Effect,
-        timeout: Option<Duration>,
-        idempotency_key: Option<String>,
-        secrets: Secrets,
-    ) -> CallContext {
-        static COUNTER: AtomicU64 = AtomicU64::new(1);
-        // Asked once: it is a system call.
-        static PROCESS: LazyLock<u32> = LazyLock::new(std::process::id);
-        let timeout = timeout.map_or(self.inner.call_timeout, |t| t.min(self.inner.call_timeout));
-        CallContext {
-            request_id: format!("{:x}-{:x}", *PROCESS, COUNTER.fetch_add(1, Ordering::Relaxed)),
-            deadline: Instant::now() + timeout,
-            role,
-            effect,
-            idempotency_key,
-            secrets,
-        }
     }
 }

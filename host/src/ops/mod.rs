@@ -3,19 +3,30 @@
 //! **Invariant:** this room sees the storage system and the node through the traits in [`ports`] only. It knows neither
 //! protobuf nor wasmtime nor the kernel.
 
+pub mod attach;
+pub mod blocks;
+mod call;
 pub mod controller;
+pub mod group;
 pub mod identity;
+pub mod listing;
 pub mod lock;
 pub mod node;
+pub mod node_health;
+pub mod offered;
 pub mod ports;
+pub mod snapshot;
 pub mod token;
 pub mod work;
 
 use crate::ops::{
     lock::Locks,
-    ports::{Backend, NodeEngine},
+    ports::{Backend, NodeDirectory, NodeEngine},
 };
-use bulkhead_domain::{node::NodeFacts, offer::Offer};
+use bulkhead_domain::{
+    node::NodeFacts,
+    offer::{NodeCapability, Offer},
+};
 use std::{sync::Arc, time::Duration};
 
 /// One configured driver: a backend, perhaps a node engine, and the locks over both. Cheap to clone.
@@ -29,9 +40,12 @@ struct Inner {
     backend: Arc<dyn Backend>,
     engine: Option<Arc<dyn NodeEngine>>,
     facts: NodeFacts,
+    directory: Arc<dyn NodeDirectory>,
     controller: bool,
     call_timeout: Duration,
     locks: Locks,
+    nodes: attach::NodeQueues,
+    health: listing::HealthCache,
     work: work::Work,
     probe: identity::ProbeCache,
 }
@@ -46,6 +60,8 @@ pub struct Parts {
     pub engine: Option<Arc<dyn NodeEngine>>,
     /// What this node says about itself.
     pub facts: NodeFacts,
+    /// Where the controller half finds nodes.
+    pub directory: Arc<dyn NodeDirectory>,
     /// False in node mode.
     pub controller: bool,
     /// Longest time for one call, whatever the client allows.
@@ -63,9 +79,12 @@ impl Driver {
                 backend: parts.backend,
                 engine: parts.engine,
                 facts: parts.facts,
+                directory: parts.directory,
                 controller: parts.controller,
                 call_timeout: parts.call_timeout,
                 locks: Locks::default(),
+                nodes: attach::NodeQueues::default(),
+                health: listing::HealthCache::default(),
                 work: parts.work,
                 probe: identity::ProbeCache::default(),
             }),
@@ -85,6 +104,11 @@ impl Driver {
     /// This process serves the controller half.
     pub fn serves_controller(&self) -> bool {
         self.inner.controller && self.offer().has_controller()
+    }
+
+    /// What NodeGetCapabilities answers.
+    pub fn node_capabilities(&self) -> Vec<NodeCapability> {
+        self.offer().node_capabilities(self.serves_controller())
     }
 
     /// This process serves the node half.

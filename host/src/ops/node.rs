@@ -9,22 +9,21 @@ use super::{
 use bulkhead_domain::{
     Error, Result,
     capability::VolumeCapability,
-    node::{NodeExpand, NodeInfo, Publish, Stage, Stats, Unpublish, Unstage, Usage},
+    node::{NodeExpand, NodeInfo, PublishEphemeral, Stage, Unpublish, Unstage},
     offer::Interface,
     plan::{self, Plan},
-    request::{NodeStageVolume, Secrets},
+    request::{InlineVolume, NodePublishVolume, NodeStageVolume, Secrets},
     volume::VolumeId,
 };
 use std::{sync::Arc, time::Duration};
 
-/// Longest wait for a file system's figures: a dead one must not keep a caller.
-const STATS_TIMEOUT: Duration = Duration::from_secs(5);
-
 impl Driver {
-    fn engine(&self) -> Result<Arc<dyn NodeEngine>> {
+    pub(super) fn engine(&self) -> Result<Arc<dyn NodeEngine>> {
         match &self.inner.engine {
-            Some(engine) if self.offer().has(Interface::Node) => Ok(engine.clone()),
-            _ => Err(Error::unimplemented(format_args!("driver {} does not offer the node service here", self.name()))),
+            Some(engine) => Ok(engine.clone()),
+            None => {
+                Err(Error::unimplemented(format_args!("driver {} does not offer the node service here", self.name())))
+            }
         }
     }
 
@@ -77,9 +76,47 @@ impl Driver {
     ///
     /// # Errors
     /// As the specification's table.
-    pub async fn node_publish_volume(&self, mut request: Publish, timeout: Option<Duration>) -> Result<()> {
-        request.read_only |= request.capability.access_mode.is_reader_only();
-        self.locked(request.volume_id.clone(), timeout, move |engine| engine.publish(request)).await
+    pub async fn node_publish_volume(&self, request: NodePublishVolume, timeout: Option<Duration>) -> Result<()> {
+        match request {
+            NodePublishVolume::Staged(mut request) => {
+                request.read_only |= request.capability.access_mode.is_reader_only();
+                self.locked(request.volume_id.clone(), timeout, move |engine| engine.publish(request)).await
+            }
+            NodePublishVolume::Inline(request) => self.publish_inline(request, timeout).await,
+        }
+    }
+
+    /// Plans an inline ephemeral volume and makes it. Its unpublish needs the journal alone.
+    async fn publish_inline(&self, request: InlineVolume, timeout: Option<Duration>) -> Result<()> {
+        let engine = self.engine()?;
+        if !self.offer().has(Interface::Ephemeral) {
+            // Of all codes the one for a CO that publishes what was not staged.
+            return Err(Error::failed_precondition(format_args!(
+                "staging_target_path is missing, and driver {} does not offer inline ephemeral volumes",
+                self.name()
+            )));
+        }
+        if request.capability.is_block() {
+            return Err(Error::failed_precondition("an inline ephemeral volume can't be a raw device"));
+        }
+        let guard = self.lock(&request.volume_id)?;
+        let cx = self.context(Role::Node, Effect::Possible, timeout, None, request.secrets);
+        let (deadline, backend) = (cx.deadline, self.inner.backend.clone());
+        let operation = async move {
+            let guard = guard;
+            let (volume_id, capability) = (request.volume_id, request.capability);
+            let plan =
+                backend.plan_ephemeral_volume(cx, volume_id.clone(), request.context, capability.clone()).await?;
+            let read_only = request.read_only || capability.access_mode.is_reader_only();
+            let target_path = request.target_path;
+            let publish = PublishEphemeral { volume_id, target_path, capability, read_only, plan };
+            blocking(move || {
+                let _guard = guard;
+                engine.publish_ephemeral(publish)
+            })
+            .await
+        };
+        self.inner.work.run(deadline, operation).await
     }
 
     /// NodeUnpublishVolume. Locks the volume.
@@ -95,21 +132,7 @@ impl Driver {
     /// # Errors
     /// NOT_FOUND, FAILED_PRECONDITION, OUT_OF_RANGE.
     pub async fn node_expand_volume(&self, request: NodeExpand, timeout: Option<Duration>) -> Result<u64> {
-        if !self.offer().has(Interface::Expansion) {
-            return Err(Error::unimplemented(format_args!("driver {} does not offer expansion here", self.name())));
-        }
         self.locked(request.volume_id.clone(), timeout, move |engine| engine.expand(request)).await
-    }
-
-    /// NodeGetVolumeStats. Takes no lock: it changes nothing, and a dead file system must not hold one.
-    ///
-    /// # Errors
-    /// NOT_FOUND; DEADLINE_EXCEEDED from a file system that does not answer.
-    pub async fn node_get_volume_stats(&self, request: Stats, timeout: Option<Duration>) -> Result<Vec<Usage>> {
-        let engine = self.engine()?;
-        let cx = self.context(Role::Node, Effect::None, timeout, None, Secrets::default());
-        let patience = timeout.map_or(STATS_TIMEOUT, |t| t.min(STATS_TIMEOUT));
-        self.inner.work.run(cx.deadline, blocking(move || engine.stats(request, patience))).await
     }
 
     /// NodeGetInfo: this node's id and what the backend says about it. Takes no lock: it changes nothing.

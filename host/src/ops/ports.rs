@@ -2,12 +2,20 @@
 
 use bulkhead_domain::{
     Result, StringMap,
+    blocks::BlockPage,
     capability::VolumeCapability,
-    node::{NodeExpand, NodeFacts, NodeInfo, Publish, Stage, Stats, Unpublish, Unstage, Usage},
+    health::{StorageProblem, UnhealthyVolume, VolumeProblem},
+    node::{
+        NodeExpand, NodeFacts, NodeHealth, NodeInfo, Publish, PublishEphemeral, Stage, Stats, Unpublish, Unstage, Usage,
+    },
     offer::Offer,
-    plan::Plan,
-    request::{CreateVolume, ExpandVolume, GetCapacity, Secrets, ValidateVolumeCapabilities},
-    volume::{Available, Expanded, ListedVolume, Page, PageRequest, Volume, VolumeId},
+    plan::{EphemeralPlan, Plan},
+    request::{
+        Blocks, CreateGroupSnapshot, CreateSnapshot, CreateVolume, ExpandVolume, GetCapacity, Secrets, SnapshotFilter,
+        ValidateVolumeCapabilities,
+    },
+    snapshot::{GroupSnapshot, GroupSnapshotId, Snapshot},
+    volume::{Available, Expanded, ListedVolume, NodeId, Page, PageRequest, SnapshotId, Volume, VolumeId},
 };
 use std::{
     future::Future,
@@ -57,11 +65,46 @@ pub struct CallContext {
 
 /// A create request with what the host adds.
 #[derive(Debug, Clone)]
-pub struct CreateOrder {
+pub struct CreateOrder<R = CreateVolume> {
     /// As the client sent it.
-    pub request: CreateVolume,
+    pub request: R,
     /// See [`bulkhead_domain::digest`].
     pub digest: String,
+}
+
+/// What `controller-publish-volume` gets.
+#[derive(Debug, Clone)]
+pub struct AttachOrder {
+    /// The volume.
+    pub volume_id: VolumeId,
+    /// What the node has made known about itself.
+    pub node: NodeFacts,
+    /// How it will be used.
+    pub capability: VolumeCapability,
+    /// No writes from that node.
+    pub read_only: bool,
+    /// As CreateVolume returned it.
+    pub context: StringMap,
+}
+
+/// One step of a walk over the blocks of a snapshot.
+#[derive(Debug, Clone)]
+pub struct BlocksRequest {
+    /// Which blocks.
+    pub blocks: Blocks,
+    /// Bytes from the start of the volume.
+    pub starting_offset: u64,
+    /// 0 = as many as the backend likes.
+    pub max_results: u32,
+}
+
+/// Members of a group snapshot as a client knows them.
+#[derive(Debug, Clone)]
+pub struct GroupMembers {
+    /// The group.
+    pub id: GroupSnapshotId,
+    /// May be empty.
+    pub snapshot_ids: Vec<SnapshotId>,
 }
 
 /// What `plan-volume` gets.
@@ -86,7 +129,8 @@ pub trait Backend: Send + Sync {
     fn offer(&self) -> &Offer;
     /// `identity.probe`.
     fn probe(&self, cx: CallContext) -> BoxFuture<'_, Result<bool>>;
-    /// `volumes.create-volume`; the request has no content source.
+    /// `volumes.create-volume`, `snapshots.create-volume-from-snapshot` or `cloning.create-volume-from-volume`, by the
+    /// request's content source.
     fn create_volume(&self, cx: CallContext, order: CreateOrder) -> BoxFuture<'_, Result<Volume>>;
     /// `volumes.delete-volume`.
     fn delete_volume(&self, cx: CallContext, volume_id: VolumeId) -> BoxFuture<'_, Result<()>>;
@@ -104,10 +148,60 @@ pub trait Backend: Send + Sync {
     fn get_capacity(&self, cx: CallContext, request: GetCapacity) -> BoxFuture<'_, Result<Available>>;
     /// `expansion.expand-volume`.
     fn expand_volume(&self, cx: CallContext, request: ExpandVolume) -> BoxFuture<'_, Result<Expanded>>;
+    /// `modification.modify-volume`.
+    fn modify_volume(&self, cx: CallContext, volume_id: VolumeId, mutable: StringMap) -> BoxFuture<'_, Result<()>>;
+    /// `attachment.controller-publish-volume`: the publish context.
+    fn controller_publish_volume(&self, cx: CallContext, order: AttachOrder) -> BoxFuture<'_, Result<StringMap>>;
+    /// `attachment.controller-unpublish-volume`.
+    fn controller_unpublish_volume(
+        &self,
+        cx: CallContext,
+        volume_id: VolumeId,
+        node_id: Option<NodeId>,
+    ) -> BoxFuture<'_, Result<()>>;
+    /// `snapshots.create-snapshot`.
+    fn create_snapshot(&self, cx: CallContext, order: CreateOrder<CreateSnapshot>) -> BoxFuture<'_, Result<Snapshot>>;
+    /// `snapshots.delete-snapshot`.
+    fn delete_snapshot(&self, cx: CallContext, snapshot_id: SnapshotId) -> BoxFuture<'_, Result<()>>;
+    /// `snapshot-listing.list-snapshots`.
+    fn list_snapshots(
+        &self,
+        cx: CallContext,
+        filter: SnapshotFilter,
+        page: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<Snapshot>>>;
+    /// `snapshot-listing.get-snapshot`.
+    fn get_snapshot(&self, cx: CallContext, snapshot_id: SnapshotId) -> BoxFuture<'_, Result<Snapshot>>;
+    /// `group-snapshots.create-volume-group-snapshot`.
+    fn create_group_snapshot(
+        &self,
+        cx: CallContext,
+        order: CreateOrder<CreateGroupSnapshot>,
+    ) -> BoxFuture<'_, Result<GroupSnapshot>>;
+    /// `group-snapshots.delete-volume-group-snapshot`.
+    fn delete_group_snapshot(&self, cx: CallContext, group: GroupMembers) -> BoxFuture<'_, Result<()>>;
+    /// `group-snapshots.get-volume-group-snapshot`.
+    fn get_group_snapshot(&self, cx: CallContext, group: GroupMembers) -> BoxFuture<'_, Result<GroupSnapshot>>;
+    /// `changed-blocks.get-metadata-allocated` or `get-metadata-delta`.
+    fn get_blocks(&self, cx: CallContext, request: BlocksRequest) -> BoxFuture<'_, Result<BlockPage>>;
+    /// `health.get-volume-health`.
+    fn get_volume_health(&self, cx: CallContext, volume_id: VolumeId) -> BoxFuture<'_, Result<Vec<VolumeProblem>>>;
+    /// `health-listing.list-volume-health`.
+    fn list_volume_health(&self, cx: CallContext, page: PageRequest) -> BoxFuture<'_, Result<Page<UnhealthyVolume>>>;
+    /// `storage-health.get-storage-health`.
+    fn get_storage_health(&self, cx: CallContext) -> BoxFuture<'_, Result<Vec<StorageProblem>>>;
     /// `node.get-node-info`.
     fn get_node_info(&self, cx: CallContext, facts: NodeFacts) -> BoxFuture<'_, Result<NodeInfo>>;
     /// `node.plan-volume`. The plan is checked against what the operator allows this backend.
     fn plan_volume(&self, cx: CallContext, request: PlanRequest) -> BoxFuture<'_, Result<Plan>>;
+    /// `ephemeral.plan-ephemeral-volume`. The plan is checked against what the operator allows this backend.
+    fn plan_ephemeral_volume(
+        &self,
+        cx: CallContext,
+        volume_id: VolumeId,
+        context: StringMap,
+        capability: VolumeCapability,
+    ) -> BoxFuture<'_, Result<EphemeralPlan>>;
 }
 
 /// The privileged half. Every method blocks; the caller runs it on a thread for blocking work and holds the volume's
@@ -125,4 +219,19 @@ pub trait NodeEngine: Send + Sync {
     fn stats(&self, request: Stats, timeout: Duration) -> Result<Vec<Usage>>;
     /// NodeExpandVolume: bytes after the call.
     fn expand(&self, request: NodeExpand) -> Result<u64>;
+    /// NodePublishVolume of an inline ephemeral volume, whose unpublish removes it.
+    fn publish_ephemeral(&self, request: PublishEphemeral) -> Result<()>;
+    /// NodeGetVolumeHealth: what this node can see; gives up after `timeout`.
+    fn health(&self, request: NodeHealth, timeout: Duration) -> Result<Vec<VolumeProblem>>;
+    /// The volume is staged or published here, by the journal.
+    fn is_published(&self, volume_id: &VolumeId) -> Result<bool>;
+}
+
+/// Where the controller half finds what nodes have made known about themselves. May block.
+pub trait NodeDirectory: Send + Sync {
+    /// None: no node of that id has made itself known.
+    ///
+    /// # Errors
+    /// UNAVAILABLE: the directory can't be read.
+    fn find(&self, node_id: &NodeId) -> Result<Option<NodeFacts>>;
 }

@@ -1,144 +1,49 @@
-//! One call of a backend: a fresh store, the deadline, the limits, and what goes wrong.
+//! The backend's functions, as the use-cases call them: convert, call, check.
 
-use super::{
-    bindings::{imports::types::Error as WitError, offered},
-    convert,
-    engine::Engine,
-    fault::{Fault, trap_text},
-    load::Ready,
-    store::{CallState, Shared},
+use super::{bindings::offered, call::guest_call, convert, load::Ready};
+use crate::ops::ports::{
+    AttachOrder, Backend, BlocksRequest, BoxFuture, CallContext, CreateOrder, GroupMembers, PlanRequest,
 };
-use crate::ops::ports::{Backend, BoxFuture, CallContext, CreateOrder, PlanRequest};
 use bulkhead_domain::{
-    Error, Result,
+    Error, ErrorKind, Result, StringMap,
+    blocks::BlockPage,
+    capability::VolumeCapability,
     error::clean_text,
-    limits::Violation,
+    health::{StorageProblem, UnhealthyVolume, VolumeProblem},
     node::{NodeFacts, NodeInfo},
     offer::Offer,
-    plan::Plan,
-    request::{ExpandVolume, GetCapacity, ValidateVolumeCapabilities},
-    volume::{Available, Expanded, ListedVolume, Page, PageRequest, Volume, VolumeId},
+    plan::{EphemeralPlan, Plan},
+    request::{
+        Blocks, CreateGroupSnapshot, CreateSnapshot, ExpandVolume, GetCapacity, SnapshotFilter,
+        ValidateVolumeCapabilities,
+    },
+    snapshot::{GroupSnapshot, Snapshot},
+    volume::{
+        Available, ContentSource, Expanded, ListedVolume, NodeId, Page, PageRequest, SnapshotId, Volume, VolumeId,
+    },
 };
-use std::{future::Future, sync::Arc, time::Duration};
-use wasmtime::{Store, component::Instance};
+use std::time::Duration;
 
-/// Bytes that a guest may make the host copy out of it in one call.
-const HOSTCALL_BYTES: usize = 4 << 20;
 /// Longest time for a pure call of the node half, whatever the deadline.
 const PURE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A store for one call.
-pub(super) fn new_store(engine: &Engine, cx: CallContext, shared: Arc<Shared>) -> Store<CallState> {
-    let mut store = Store::new(&engine.wasm, CallState::new(cx, shared, engine.budget.clone()));
-    store.limiter(CallState::limiter);
-    store.set_hostcall_fuel(HOSTCALL_BYTES);
-    // Every tick the guest yields, so that the deadline can be looked at; it is never let run for longer than that. A new
-    // store's deadline is epoch 0, which is past: without setting it every call would begin by yielding.
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_async_yield_and_update(1);
-    store
-}
-
-/// Why a call trapped, for the operator.
-pub(super) fn trap_reason(error: &wasmtime::Error, state: &CallState) -> String {
-    let after = if state.memory_was_refused() { ", after it asked for more memory than it may have" } else { "" };
-    format!("{}{after}", trap_text(error))
-}
-
-/// The two ways in which a call of a guest ends with an answer.
-type GuestResult<T> = wasmtime::Result<std::result::Result<T, WitError>>;
-
-impl Ready {
-    /// Runs `call` on a fresh instance and checks its answer with `check`.
-    async fn call<W, T, F, Fut>(
-        &self,
-        function: &'static str,
-        cx: CallContext,
-        call: F,
-        check: impl FnOnce(W) -> std::result::Result<T, Violation>,
-    ) -> Result<T>
-    where
-        F: FnOnce(Store<CallState>, Instance) -> Fut,
-        Fut: Future<Output = (GuestResult<W>, Store<CallState>)>,
-    {
-        let (effect, deadline) = (cx.effect, cx.deadline.into());
-        let secrets = cx.secrets.clone();
-        let fault = |fault: Fault| fault.report(&self.shared.driver, function, effect);
-        let place = match self.places.clone().try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => match tokio::time::timeout_at(deadline, self.places.clone().acquire_owned()).await {
-                Ok(Ok(place)) => place,
-                Ok(Err(_)) | Err(_) => return Err(fault(Fault::Busy)),
-            },
-        };
-        let mut store = new_store(&self.engine, cx, self.shared.clone());
-        let steps = store.data().steps.clone();
-        let run = async move {
-            let instance = match self.pre.instantiate_async(&mut store).await {
-                Ok(instance) => instance,
-                Err(e) => return Err(Fault::NoInstance(trap_text(&e))),
-            };
-            let (answer, store) = call(store, instance).await;
-            match answer {
-                Ok(answer) => {
-                    self.engine.clear_up((store, place));
-                    Ok(answer)
-                }
-                Err(e) => Err(Fault::Trap(trap_reason(&e, store.data()))),
-            }
-        };
-        let ended = tokio::time::timeout_at(deadline, run).await;
-        match ended {
-            Ok(Ok(Ok(answer))) => check(answer).map_err(|violation| fault(Fault::BadAnswer(violation))),
-            Ok(Ok(Err(error))) => Err(convert::error(error, effect, &secrets)),
-            Ok(Err(broken)) => Err(fault(broken)),
-            Err(_) => {
-                // The guest is gone, but a step of a pool may still run. The operation ends, and frees its locks, after it;
-                // the client has had its answer at the deadline.
-                steps.close();
-                steps.wait().await;
-                Err(fault(Fault::Timeout))
-            }
-        }
-    }
-
-    /// Makes an instance and drops it: what every call costs before it calls anything. For benchmarks.
-    ///
-    /// # Errors
-    /// It can't be instantiated.
-    pub async fn instantiate_only(&self, cx: CallContext) -> anyhow::Result<()> {
-        let mut store = new_store(&self.engine, cx, self.shared.clone());
-        self.pre.instantiate_async(&mut store).await?;
-        Ok(())
-    }
-
-    fn not_offered(&self, interface: &str) -> Error {
-        Error::unimplemented(format_args!("the backend of driver {} does not export {interface}", self.shared.driver))
-    }
-}
-
-/// Calls one function of one interface: the interface's guest is bound to the instance, then called with references.
-macro_rules! guest_call {
-    ($self:ident, $cx:ident, $interface:ident . $function:ident ( $($argument:expr),* ), $name:literal, $check:expr) => {{
-        let Some(indices) = $self.indices.$interface.clone() else {
-            return Err($self.not_offered(stringify!($interface)));
-        };
-        $self
-            .call($name, $cx, move |mut store, instance| async move {
-                let answer = async {
-                    let guest: offered::$interface::Guest = indices.load(&mut store, &instance)?;
-                    guest.$function(&mut store, $($argument),*).await
-                }
-                .await;
-                (answer, store)
-            }, $check)
-            .await
-    }};
-}
 
 fn pure(mut cx: CallContext) -> CallContext {
     cx.deadline = cx.deadline.min(std::time::Instant::now() + PURE_TIMEOUT);
     cx
+}
+
+/// A backend says invalid-argument of a token that is no longer good; CSI wants ABORTED.
+fn stale_token<T>(answer: Result<T>, from_start: bool) -> Result<T> {
+    answer.map_err(|e| match e.kind() {
+        ErrorKind::InvalidArgument if !from_start => Error::aborted(e.message()),
+        _ => e,
+    })
+}
+
+impl Ready {
+    fn topology_keys(&self) -> &[String] {
+        &self.offer.info.topology_keys
+    }
 }
 
 impl Backend for Ready {
@@ -152,11 +57,26 @@ impl Backend for Ready {
 
     fn create_volume(&self, cx: CallContext, order: CreateOrder) -> BoxFuture<'_, Result<Volume>> {
         Box::pin(async move {
+            let source = order.request.source.clone();
             let request = convert::create_request(order);
-            let keys = &self.offer.info.topology_keys;
-            guest_call!(self, cx, volumes.call_create_volume(&request), "volumes.create-volume", |v| convert::volume(
-                v, keys
-            ))
+            let check = |v| convert::volume(v, self.topology_keys());
+            match source {
+                None => guest_call!(self, cx, volumes.call_create_volume(&request), "volumes.create-volume", check),
+                Some(ContentSource::Snapshot(id)) => {
+                    let name = "snapshots.create-volume-from-snapshot";
+                    guest_call!(
+                        self,
+                        cx,
+                        snapshots.call_create_volume_from_snapshot(&request, id.as_str()),
+                        name,
+                        check
+                    )
+                }
+                Some(ContentSource::Volume(id)) => {
+                    let name = "cloning.create-volume-from-volume";
+                    guest_call!(self, cx, cloning.call_create_volume_from_volume(&request, id.as_str()), name, check)
+                }
+            }
         })
     }
 
@@ -172,38 +92,25 @@ impl Backend for Ready {
         request: ValidateVolumeCapabilities,
     ) -> BoxFuture<'_, Result<Option<String>>> {
         Box::pin(async move {
-            let request = convert::validate_request(request);
-            guest_call!(
-                self,
-                cx,
-                volumes.call_validate_volume_capabilities(&request),
-                "volumes.validate-volume-capabilities",
-                |why: Option<String>| Ok(why.map(|text| clean_text(&text, Error::MAX_MESSAGE_BYTES)))
-            )
+            let (request, name) = (convert::validate_request(request), "volumes.validate-volume-capabilities");
+            let check = |why: Option<String>| Ok(why.map(|text| clean_text(&text, Error::MAX_MESSAGE_BYTES)));
+            guest_call!(self, cx, volumes.call_validate_volume_capabilities(&request), name, check)
         })
     }
 
     fn list_volumes(&self, cx: CallContext, page: PageRequest) -> BoxFuture<'_, Result<Page<ListedVolume>>> {
         Box::pin(async move {
-            let keys = &self.offer.info.topology_keys;
             let (max, from_start, page) = (page.max_entries, page.token.is_none(), convert::page_request(page));
-            let answer = guest_call!(self, cx, listing.call_list_volumes(&page), "listing.list-volumes", |p| {
-                convert::volume_page(p, max, keys)
-            });
-            // The backend says invalid-argument of a token that is no longer good; CSI wants ABORTED.
-            answer.map_err(|e| match e.kind() {
-                bulkhead_domain::ErrorKind::InvalidArgument if !from_start => Error::aborted(e.message()),
-                _ => e,
-            })
+            let check = |p| convert::volume_page(p, max, self.topology_keys());
+            let answer = guest_call!(self, cx, listing.call_list_volumes(&page), "listing.list-volumes", check);
+            stale_token(answer, from_start)
         })
     }
 
     fn get_volume(&self, cx: CallContext, volume_id: VolumeId) -> BoxFuture<'_, Result<ListedVolume>> {
         Box::pin(async move {
-            let keys = &self.offer.info.topology_keys;
-            guest_call!(self, cx, inspection.call_get_volume(volume_id.as_str()), "inspection.get-volume", |v| {
-                convert::listed_volume(v, keys)
-            })
+            let check = |v| convert::listed_volume(v, self.topology_keys());
+            guest_call!(self, cx, inspection.call_get_volume(volume_id.as_str()), "inspection.get-volume", check)
         })
     }
 
@@ -218,50 +125,180 @@ impl Backend for Ready {
         Box::pin(async move {
             let range = request.capacity;
             let request = convert::expand_request(request);
-            guest_call!(self, cx, expansion.call_expand_volume(&request), "expansion.expand-volume", |e| {
-                convert::expanded(e, range)
-            })
+            let check = |e| convert::expanded(e, range);
+            guest_call!(self, cx, expansion.call_expand_volume(&request), "expansion.expand-volume", check)
+        })
+    }
+
+    fn modify_volume(&self, cx: CallContext, volume_id: VolumeId, mutable: StringMap) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let (mutable, name) = (convert::map_to_wit(mutable), "modification.modify-volume");
+            guest_call!(self, cx, modification.call_modify_volume(volume_id.as_str(), &mutable), name, Ok)
+        })
+    }
+
+    fn controller_publish_volume(&self, cx: CallContext, order: AttachOrder) -> BoxFuture<'_, Result<StringMap>> {
+        Box::pin(async move {
+            let (request, name) = (convert::attach_request(order), "attachment.controller-publish-volume");
+            let call = convert::publish_context;
+            guest_call!(self, cx, attachment.call_controller_publish_volume(&request), name, call)
+        })
+    }
+
+    fn controller_unpublish_volume(
+        &self,
+        cx: CallContext,
+        volume_id: VolumeId,
+        node_id: Option<NodeId>,
+    ) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let name = "attachment.controller-unpublish-volume";
+            let node = node_id.as_ref().map(NodeId::as_str);
+            guest_call!(self, cx, attachment.call_controller_unpublish_volume(volume_id.as_str(), node), name, Ok)
+        })
+    }
+
+    fn create_snapshot(&self, cx: CallContext, order: CreateOrder<CreateSnapshot>) -> BoxFuture<'_, Result<Snapshot>> {
+        Box::pin(async move {
+            let request = convert::snapshot_request(order);
+            let check = |s| convert::snapshot(s, self.topology_keys());
+            guest_call!(self, cx, snapshots.call_create_snapshot(&request), "snapshots.create-snapshot", check)
+        })
+    }
+
+    fn delete_snapshot(&self, cx: CallContext, snapshot_id: SnapshotId) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            guest_call!(self, cx, snapshots.call_delete_snapshot(snapshot_id.as_str()), "snapshots.delete-snapshot", Ok)
+        })
+    }
+
+    fn list_snapshots(
+        &self,
+        cx: CallContext,
+        filter: SnapshotFilter,
+        page: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<Snapshot>>> {
+        Box::pin(async move {
+            let (max, from_start, page) = (page.max_entries, page.token.is_none(), convert::page_request(page));
+            let (ask, name) = (convert::snapshot_filter(filter.clone()), "snapshot-listing.list-snapshots");
+            let check = |p| convert::snapshot_page(p, max, &filter, self.topology_keys());
+            let answer = guest_call!(self, cx, snapshot_listing.call_list_snapshots(&ask, &page), name, check);
+            stale_token(answer, from_start)
+        })
+    }
+
+    fn get_snapshot(&self, cx: CallContext, snapshot_id: SnapshotId) -> BoxFuture<'_, Result<Snapshot>> {
+        Box::pin(async move {
+            let (check, name) = (|s| convert::snapshot(s, self.topology_keys()), "snapshot-listing.get-snapshot");
+            guest_call!(self, cx, snapshot_listing.call_get_snapshot(snapshot_id.as_str()), name, check)
+        })
+    }
+
+    fn create_group_snapshot(
+        &self,
+        cx: CallContext,
+        order: CreateOrder<CreateGroupSnapshot>,
+    ) -> BoxFuture<'_, Result<GroupSnapshot>> {
+        Box::pin(async move {
+            let (request, name) = (convert::group_request(order), "group-snapshots.create-volume-group-snapshot");
+            let check = |g| convert::group_snapshot(g, self.topology_keys());
+            guest_call!(self, cx, group_snapshots.call_create_volume_group_snapshot(&request), name, check)
+        })
+    }
+
+    fn delete_group_snapshot(&self, cx: CallContext, group: GroupMembers) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let name = "group-snapshots.delete-volume-group-snapshot";
+            let (id, members) = convert::group_members(group);
+            guest_call!(self, cx, group_snapshots.call_delete_volume_group_snapshot(&id, &members), name, Ok)
+        })
+    }
+
+    fn get_group_snapshot(&self, cx: CallContext, group: GroupMembers) -> BoxFuture<'_, Result<GroupSnapshot>> {
+        Box::pin(async move {
+            let name = "group-snapshots.get-volume-group-snapshot";
+            let (id, members) = convert::group_members(group);
+            let check = |g| convert::group_snapshot(g, self.topology_keys());
+            guest_call!(self, cx, group_snapshots.call_get_volume_group_snapshot(&id, &members), name, check)
+        })
+    }
+
+    fn get_blocks(&self, cx: CallContext, request: BlocksRequest) -> BoxFuture<'_, Result<BlockPage>> {
+        Box::pin(async move {
+            let (offset, max) = (request.starting_offset, request.max_results.min(convert::MOST_ENTRIES));
+            let check = |p| convert::block_page(p, &request);
+            match &request.blocks {
+                Blocks::Allocated(id) => {
+                    let (id, name) = (id.as_str().to_owned(), "changed-blocks.get-metadata-allocated");
+                    guest_call!(self, cx, changed_blocks.call_get_metadata_allocated(&id, offset, max), name, check)
+                }
+                Blocks::Changed { base, target } => {
+                    let (base, target) = (base.as_str().to_owned(), target.as_str().to_owned());
+                    let name = "changed-blocks.get-metadata-delta";
+                    guest_call!(
+                        self,
+                        cx,
+                        changed_blocks.call_get_metadata_delta(&base, &target, offset, max),
+                        name,
+                        check
+                    )
+                }
+            }
+        })
+    }
+
+    fn get_volume_health(&self, cx: CallContext, volume_id: VolumeId) -> BoxFuture<'_, Result<Vec<VolumeProblem>>> {
+        Box::pin(async move {
+            let (check, name) = (convert::volume_problems, "health.get-volume-health");
+            guest_call!(self, cx, health.call_get_volume_health(volume_id.as_str()), name, check)
+        })
+    }
+
+    fn list_volume_health(&self, cx: CallContext, page: PageRequest) -> BoxFuture<'_, Result<Page<UnhealthyVolume>>> {
+        Box::pin(async move {
+            let (max, from_start, page) = (page.max_entries, page.token.is_none(), convert::page_request(page));
+            let (check, name) = (|p| convert::health_page(p, max), "health-listing.list-volume-health");
+            stale_token(guest_call!(self, cx, health_listing.call_list_volume_health(&page), name, check), from_start)
+        })
+    }
+
+    fn get_storage_health(&self, cx: CallContext) -> BoxFuture<'_, Result<Vec<StorageProblem>>> {
+        Box::pin(async move {
+            let (check, name) = (convert::storage_problems, "storage-health.get-storage-health");
+            guest_call!(self, cx, storage_health.call_get_storage_health(), name, check)
         })
     }
 
     fn get_node_info(&self, cx: CallContext, facts: NodeFacts) -> BoxFuture<'_, Result<NodeInfo>> {
         Box::pin(async move {
-            let cx = pure(cx);
-            let facts = convert::facts_to_wit(facts);
-            let keys = &self.offer.info.topology_keys;
-            guest_call!(self, cx, node.call_get_node_info(&facts), "node.get-node-info", |i| convert::node_info(
-                i, keys
-            ))
+            let (cx, facts) = (pure(cx), convert::facts_to_wit(facts));
+            let check = |i| convert::node_info(i, self.topology_keys());
+            guest_call!(self, cx, node.call_get_node_info(&facts), "node.get-node-info", check)
         })
     }
 
     fn plan_volume(&self, cx: CallContext, request: PlanRequest) -> BoxFuture<'_, Result<Plan>> {
         Box::pin(async move {
-            let cx = pure(cx);
-            let request = convert::plan_request(request);
+            let (cx, request) = (pure(cx), convert::plan_request(request));
             let plan = guest_call!(self, cx, node.call_plan_volume(&request), "node.plan-volume", convert::plan)?;
             self.allowed(plan)
         })
     }
-}
 
-impl Ready {
-    /// The plan keeps to what the operator allows this backend.
-    fn allowed(&self, plan: Plan) -> Result<Plan> {
-        let denied = |what: String| {
-            tracing::error!(driver = self.shared.driver, what, "the backend's plan is not allowed");
-            Err(Error::failed_precondition(format_args!("the backend's plan is not allowed here: {what}")))
-        };
-        let access = plan.access.name();
-        if !self.access.contains(access) {
-            return denied(format!("{access} is not in grants.access"));
-        }
-        if let bulkhead_domain::plan::Access::PoolDirectory(object) | bulkhead_domain::plan::Access::PoolImage(object) =
-            &plan.access
-            && !self.shared.granted.pool_names().contains(&object.pool)
-        {
-            return denied(format!("pool {:?} is not in grants.pools", object.pool));
-        }
-        Ok(plan)
+    fn plan_ephemeral_volume(
+        &self,
+        cx: CallContext,
+        volume_id: VolumeId,
+        context: StringMap,
+        capability: VolumeCapability,
+    ) -> BoxFuture<'_, Result<EphemeralPlan>> {
+        Box::pin(async move {
+            let (cx, name) = (pure(cx), "ephemeral.plan-ephemeral-volume");
+            let (id, context) = (volume_id.as_str().to_owned(), convert::map_to_wit(context));
+            let (capability, check) = (convert::capability_to_wit(capability), convert::ephemeral_plan);
+            let plan =
+                guest_call!(self, cx, ephemeral.call_plan_ephemeral_volume(&id, &context, &capability), name, check)?;
+            self.allowed_ephemeral(plan)
+        })
     }
 }

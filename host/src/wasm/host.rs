@@ -229,25 +229,24 @@ impl pools::Host for CallState {
         self.pools(move |p| p.update_object(&pool, &name, expected, provisioning, &metadata)).await.map(object_to_wit)
     }
 
-    async fn copy_objects(&mut self, _pool: String, _copies: Vec<pools::CopyOrder>) -> Answer<Vec<Object>> {
-        Err(not_yet("copy-objects"))
+    async fn copy_objects(&mut self, pool: String, copies: Vec<pools::CopyOrder>) -> Answer<Vec<Object>> {
+        let copies: Result<Vec<_>> = copies.into_iter().map(convert::copy_order).collect();
+        let copies = copies.map_err(|e| error_to_wit(&e))?;
+        let made = self.pools(move |p| p.copy_objects(&pool, &copies)).await?;
+        Ok(made.into_iter().map(object_to_wit).collect())
     }
 
-    async fn allocated_extents(&mut self, _pool: String, _name: String, _offset: u64) -> Answer<pools::ExtentPage> {
-        Err(not_yet("allocated-extents"))
+    async fn allocated_extents(&mut self, pool: String, name: String, offset: u64) -> Answer<pools::ExtentPage> {
+        self.pools(move |p| p.allocated_extents(&pool, &name, offset)).await.map(convert::extent_page_to_wit)
     }
 
     async fn differing_extents(
         &mut self,
-        _pool: String,
-        _base: String,
-        _target: String,
-        _offset: u64,
+        pool: String,
+        base: String,
+        target: String,
+        offset: u64,
     ) -> Answer<pools::ExtentPage> {
-        Err(not_yet("differing-extents"))
+        self.pools(move |p| p.differing_extents(&pool, &base, &target, offset)).await.map(convert::extent_page_to_wit)
     }
-}
-
-fn not_yet(function: &str) -> WitError {
-    error_to_wit(&Error::failed_precondition(format_args!("pools.{function} is not supported by this host yet")))
 }

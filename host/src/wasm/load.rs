@@ -15,7 +15,7 @@ use crate::{
     ops::ports::{CallContext, Effect, Role},
 };
 use bulkhead_domain::{
-    offer::{Info, Interface, Offer},
+    offer::{CsiVersion, Info, Interface, Offer},
     request::Secrets,
 };
 use std::{
@@ -174,12 +174,15 @@ impl Compiled {
         });
         let info = ask_info(engine, &pre, &indices, &shared).await?;
         info.check().map_err(LoadError::BadInfo)?;
+        let offer =
+            Offer { csi: CsiVersion::default(), interfaces: self.manifest.exports, info, health_withheld: false };
+        offer.check().map_err(LoadError::BadInfo)?;
         Ok(Ready {
             engine: engine.clone(),
             pre,
             indices,
             shared,
-            offer: Offer { interfaces: self.manifest.exports, info },
+            offer,
             access: permissions.access,
             places: Arc::new(tokio::sync::Semaphore::new(permissions.concurrency as usize)),
         })
@@ -203,10 +206,13 @@ impl Ready {
         &self.offer
     }
 
-    /// Offers less than the component exports: as if it did not export `interfaces`, nor promise mount groups.
-    pub fn withhold(&mut self, interfaces: &BTreeSet<Interface>, mount_group: bool) {
-        self.offer.interfaces.retain(|interface| !interfaces.contains(interface));
-        self.offer.info.promises.volume_mount_group &= !mount_group;
+    /// Sets the generation of CSI that is spoken, and offers less than the component exports: as if it did not export
+    /// `withheld`, nor promise mount groups.
+    pub fn shape(&mut self, csi: CsiVersion, withheld: &BTreeSet<Interface>, withhold_mount_group: bool) {
+        self.offer.csi = csi;
+        self.offer.health_withheld = withheld.contains(&Interface::Health);
+        self.offer.interfaces.retain(|interface| !withheld.contains(interface));
+        self.offer.info.promises.volume_mount_group &= !withhold_mount_group;
     }
 
     /// What no function stands for.
@@ -255,14 +261,14 @@ async fn ask_info(
     let (engine, pre, indices, shared) = (engine.clone(), pre.clone(), indices.clone(), shared.clone());
     let runtime = engine.runtime();
     let ask = async move {
-        let mut store = super::backend::new_store(&engine, cx, shared);
+        let mut store = super::call::new_store(&engine, cx, shared);
         let instance = pre.instantiate_async(&mut store).await.map_err(|e| not_instantiable(&e))?;
         indices.check_types(&mut store, &instance)?;
         let Some(identity) = &indices.identity else { return Err(LoadError::NoIdentity) };
         let guest: offered::identity::Guest =
             identity.load(&mut store, &instance).map_err(|e| LoadError::incomplete(Interface::Identity, &e))?;
         let info = guest.call_get_info(&mut store).await;
-        info.map(convert::info).map_err(|e| LoadError::InfoFailed(super::backend::trap_reason(&e, store.data())))
+        info.map(convert::info).map_err(|e| LoadError::InfoFailed(super::call::trap_reason(&e, store.data())))
     };
     let task = runtime.spawn(async move { tokio::time::timeout_at(deadline.into(), ask).await });
     match task.await {

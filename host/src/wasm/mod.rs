@@ -8,15 +8,19 @@
 //! | `cache` | compiled code on disk, mapped into memory |
 //! | `manifest` | what a component exports and imports, compared with what is granted |
 //! | `load` | `Verified -> Compiled -> Ready`, a type for each stage |
-//! | `backend` | a call: fresh store, deadline, limits, faults; implements [`crate::ops::ports::Backend`] |
+//! | `call` | one call of a guest: fresh store, deadline, limits, faults |
+//! | `backend` | implements [`crate::ops::ports::Backend`]: convert, call, check |
+//! | `allowed` | a plan compared with what the operator allows |
 //! | `store` | what a call has besides its memory |
 //! | `host` | the imports, as the guest sees them |
 //! | `convert` | WIT to domain and back; everything from a guest is checked here |
 //! | `fault` | what a trap, a timeout or a broken limit means for the client |
 
+mod allowed;
 mod backend;
 mod bindings;
 mod cache;
+mod call;
 mod convert;
 mod engine;
 mod fault;

@@ -2,27 +2,39 @@
 
 use crate::Local;
 use crate::access::{Access, BLOCK};
-use crate::parameters::{Class, Pools};
-use bulkhead_sdk::pools::{Provisioning, stat_pool};
+use crate::host::pools::stat_pool;
+use crate::parameters::Class;
+use crate::placement::Pools;
+use bulkhead_sdk::pools::Provisioning;
 use bulkhead_sdk::prelude::*;
 use bulkhead_sdk::size::round_down;
 
 impl Capacity for Local {
-    /// Of the pool that a volume of these parameters would go to. Where nobody says which of several: all of them
-    /// together, with the largest one as the largest volume. Nothing for uses that are impossible.
+    /// Of the pools that a volume of these parameters could go to in that place, together, with the largest one as the largest
+    /// volume. Nothing for uses that are impossible.
     fn get_capacity(request: CapacityRequest) -> Result<Available> {
         let class = Class::parse(&request.parameters)?;
-        let pools = Pools::configured();
-        let one = pools.find(&class)?.map(|pool| vec![pool.to_owned()]);
-        let access = match Access::of(&request.capabilities) {
-            Ok(access) if access.refused_by(class.kind).is_none() => access,
-            _ => {
-                return Ok(Available { available_bytes: 0, maximum_volume_bytes: None, minimum_volume_bytes: None });
-            }
+        let pools = Pools::configured()?;
+        let mut chosen = pools.anywhere(class.pool.as_deref())?;
+        if chosen.is_empty() {
+            chosen = pools.all().iter().map(String::as_str).collect();
+        }
+        let nothing = Available { available_bytes: 0, maximum_volume_bytes: Some(0), minimum_volume_bytes: None };
+        let Ok(access) = Access::of(&request.capabilities) else {
+            return Ok(nothing);
         };
+        let settings = &pools.settings;
+        chosen.retain(|pool| access.refused_by(class.kind(), settings.is_shared(pool)).is_none());
+        chosen.retain(|pool| request.topology.as_ref().is_none_or(|place| settings.fits(pool, place)));
+        if chosen.is_empty() {
+            return Ok(nothing);
+        }
+        let min = access.min_bytes(class.kind(), None);
         let (mut total, mut largest) = (0_u64, 0);
-        for pool in one.as_deref().unwrap_or(pools.all()) {
+        for pool in chosen {
             let free = round_down(stat_pool(pool)?.available_bytes, BLOCK);
+            // No thick volume fits into less than the smallest.
+            let free = if class.provisioning == Provisioning::Thick && free < min { 0 } else { free };
             total = total.saturating_add(free);
             largest = largest.max(free);
         }
@@ -30,7 +42,7 @@ impl Capacity for Local {
             available_bytes: total,
             // A thin volume may promise more than there is.
             maximum_volume_bytes: (class.provisioning == Provisioning::Thick).then_some(largest),
-            minimum_volume_bytes: Some(access.min_bytes(class.kind)),
+            minimum_volume_bytes: Some(min),
         })
     }
 }

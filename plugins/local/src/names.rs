@@ -5,6 +5,9 @@
 //! must leave room for the pool. A name that fits is used as it is, for people to recognise it. Any other is cut down to
 //! what fits and gets `_` and the first 128 bits of its SHA-256 at its end. A name that fits but looks as if it had been made
 //! so is treated like one that doesn't fit: thus two names never make one object, short of a SHA-256 collision.
+//!
+//! Names that start with `_` are not volumes: `_s_NAME` is a snapshot, `_m_HASH_NNN` a member of a group of snapshots. So one
+//! prefix lists all snapshots of a pool, and another all members of a group.
 
 use sha2::{Digest, Sha256};
 
@@ -13,7 +16,14 @@ const MAX_ID: usize = 128;
 /// `_` and 32 hexadecimal digits.
 const SUFFIX: usize = 33;
 
-/// Where a volume lies.
+/// What no volume's object starts with.
+pub const RESERVED: &str = "_";
+const SNAPSHOT: &str = "_s_";
+const MEMBER: &str = "_m_";
+/// Digits of a member's number: a request names at most 1,000 volumes.
+const DIGITS: usize = 3;
+
+/// Where a volume or snapshot lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     pub pool: String,
@@ -28,35 +38,104 @@ impl Place {
         Some(Self { pool: pool.to_owned(), object: object_name(csi_name, room) })
     }
 
+    /// Where the snapshot of that CSI name lies if its source is in that pool. `None` as in [`Place::of`].
+    pub fn of_snapshot(pool: &str, csi_name: &str) -> Option<Self> {
+        let room = MAX_ID.checked_sub(pool.len() + 1 + SNAPSHOT.len()).filter(|room| *room > SUFFIX)?;
+        Some(Self { pool: pool.to_owned(), object: format!("{SNAPSHOT}{}", object_name(csi_name, room)) })
+    }
+
     /// Reads a volume id. `None` if this backend never made it: then there is no such volume.
     pub fn parse(volume_id: &str) -> Option<Self> {
-        let (pool, object) = volume_id.split_once('/')?;
-        let known = volume_id.len() <= MAX_ID && !pool.is_empty() && is_clean(object);
+        Self::parse_any(volume_id).filter(|place| !place.object.starts_with(RESERVED))
+    }
+
+    /// Reads a snapshot id. `None` as in [`Place::parse`].
+    pub fn parse_snapshot(snapshot_id: &str) -> Option<Self> {
+        Self::parse_any(snapshot_id).filter(|place| place.object.starts_with(SNAPSHOT) || place.group().is_some())
+    }
+
+    fn parse_any(id: &str) -> Option<Self> {
+        let (pool, object) = id.split_once('/')?;
+        let known = id.len() <= MAX_ID && !pool.is_empty() && is_clean(object);
         known.then(|| Self { pool: pool.to_owned(), object: object.to_owned() })
     }
 
-    /// The volume id.
+    /// The group of snapshots that this is a member of, and its number there.
+    pub fn group(&self) -> Option<(Group, usize)> {
+        let (hash, number) = self.object.strip_prefix(MEMBER)?.split_once('_')?;
+        let is_number = number.len() == DIGITS && number.bytes().all(|b| b.is_ascii_digit());
+        let group = Group { pool: self.pool.clone(), hash: hash.to_owned() };
+        (is_number && is_hash(hash)).then(|| number.parse().ok().map(|number| (group, number)))?
+    }
+
+    /// The volume or snapshot id.
     pub fn id(&self) -> String {
         format!("{}/{}", self.pool, self.object)
     }
 }
 
+/// A set of snapshots that were cut together, and so lie in one pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub pool: String,
+    hash: String,
+}
+
+impl Group {
+    /// The group of that CSI name if its sources are in that pool. `None` as in [`Place::of`].
+    pub fn of(pool: &str, csi_name: &str) -> Option<Self> {
+        let group = Self { pool: pool.to_owned(), hash: hash(csi_name) };
+        (group.member(0).id().len() <= MAX_ID).then_some(group)
+    }
+
+    /// Reads a group id. `None` if this backend never made it.
+    pub fn parse(group_id: &str) -> Option<Self> {
+        let (pool, object) = group_id.split_once('/')?;
+        let hash = object.strip_prefix(MEMBER).filter(|hash| is_hash(hash))?;
+        (!pool.is_empty()).then(|| Self { pool: pool.to_owned(), hash: hash.to_owned() })
+    }
+
+    pub fn id(&self) -> String {
+        format!("{}/{MEMBER}{}", self.pool, self.hash)
+    }
+
+    /// What the objects of all members start with, and no others.
+    pub fn prefix(&self) -> String {
+        format!("{MEMBER}{}_", self.hash)
+    }
+
+    /// Where a member lies, counted from 0.
+    pub fn member(&self, number: usize) -> Place {
+        Place { pool: self.pool.clone(), object: format!("{}{number:0DIGITS$}", self.prefix()) }
+    }
+}
+
 /// At most `room` bytes that the host takes as an object's name.
 fn object_name(csi_name: &str, room: usize) -> String {
-    if csi_name.len() <= room && is_clean(csi_name) && !looks_hashed(csi_name) {
+    let fits = csi_name.len() <= room && is_clean(csi_name) && !csi_name.starts_with(RESERVED);
+    if fits && !looks_hashed(csi_name) {
         return csi_name.to_owned();
     }
     let mut name = String::with_capacity(room);
     for c in csi_name.chars().take(room - SUFFIX) {
-        let dot_is_harmless = !name.is_empty() && !name.ends_with('.');
-        name.push(if is_plain(c) && (c != '.' || dot_is_harmless) { c } else { '-' });
+        let harmless = match c {
+            '.' => !name.is_empty() && !name.ends_with('.'),
+            '_' => !name.is_empty(),
+            c => is_plain(c),
+        };
+        name.push(if harmless { c } else { '-' });
     }
-    name.push('_');
-    for byte in &Sha256::digest(csi_name.as_bytes())[..(SUFFIX - 1) / 2] {
-        name.push(hex_digit(byte >> 4));
-        name.push(hex_digit(byte & 15));
-    }
-    name
+    name + "_" + &hash(csi_name)
+}
+
+/// The first 128 bits of a name's SHA-256.
+fn hash(csi_name: &str) -> String {
+    let digest = Sha256::digest(csi_name.as_bytes());
+    digest[..(SUFFIX - 1) / 2].iter().flat_map(|byte| [hex_digit(byte >> 4), hex_digit(*byte)]).collect()
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == SUFFIX - 1 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn hex_digit(value: u8) -> char {
@@ -74,7 +153,6 @@ fn is_clean(name: &str) -> bool {
 
 /// Ends like a name that [`object_name`] has changed.
 fn looks_hashed(name: &str) -> bool {
-    let is_hash = |hash: &str| hash.len() == SUFFIX - 1 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     name.rsplit_once('_').is_some_and(|(_, hash)| is_hash(hash))
 }
 
@@ -114,6 +192,39 @@ mod tests {
     }
 
     #[test]
+    fn volumes_leave_names_with_an_underscore_to_snapshots() {
+        assert_eq!(object("_a"), "-a_".to_owned() + &hash("_a"));
+        assert!(object("_s_a").starts_with("-s_a_"));
+        assert_eq!(object("a_b"), "a_b");
+        let snapshot = Place::of_snapshot("fast", "snap-1").expect("room");
+        assert_eq!(snapshot.id(), "fast/_s_snap-1");
+        assert_eq!(Place::parse(&snapshot.id()), None);
+        assert_eq!(Place::parse_snapshot(&snapshot.id()), Some(snapshot.clone()));
+        assert_eq!(snapshot.group(), None);
+        assert_eq!(Place::parse_snapshot("fast/snap-1"), None);
+        assert_eq!(Place::of_snapshot(&"p".repeat(91), "a"), None);
+        let tight = Place::of_snapshot(&"p".repeat(90), "a b").expect("room");
+        assert_eq!(tight.id().len(), MAX_ID);
+    }
+
+    #[test]
+    fn members_know_their_group() {
+        let group = Group::of("fast", "nightly").expect("room");
+        assert_eq!(group.id(), "fast/_m_".to_owned() + &hash("nightly"));
+        assert_eq!(Group::parse(&group.id()), Some(group.clone()));
+        let member = group.member(7);
+        assert!(member.object.starts_with(&group.prefix()) && member.object.ends_with("_007"));
+        assert_eq!(Place::parse_snapshot(&member.id()).and_then(|place| place.group()), Some((group.clone(), 7)));
+        for id in [member.id(), "fast/_m_".to_owned(), "/".to_owned() + &group.id()[5..], "fast/_s_x".to_owned()] {
+            assert_eq!(Group::parse(&id), None, "{id}");
+        }
+        for id in [group.id(), group.id() + "_7", group.id() + "_0x7", group.id() + "_0007"] {
+            assert_eq!(Place::parse_snapshot(&id), None, "{id}");
+        }
+        assert_eq!(Group::of(&"p".repeat(89), "a"), None);
+    }
+
+    #[test]
     fn pools_with_endless_names_are_refused() {
         assert_eq!(Place::of(&"p".repeat(94), "a"), None);
         assert_eq!(Place::of(&"p".repeat(93), "a b").map(|place| place.id().len()), Some(MAX_ID));
@@ -133,7 +244,12 @@ mod tests {
             prop_assert!(is_clean(&place.object), "{}", place.object);
             prop_assert!(place.id().len() <= MAX_ID);
             prop_assert_eq!(Place::of(&pool, &name), Some(place.clone()), "not deterministic");
-            prop_assert_eq!(Place::parse(&place.id()), Some(place));
+            prop_assert_eq!(Place::parse(&place.id()), Some(place.clone()));
+            let snapshot = Place::of_snapshot(&pool, &name).expect("room");
+            prop_assert!(is_clean(&snapshot.object) && snapshot.id().len() <= MAX_ID);
+            prop_assert_eq!(Place::parse_snapshot(&snapshot.id()), Some(snapshot.clone()));
+            prop_assert_eq!(Place::parse(&snapshot.id()), None);
+            prop_assert_eq!(Place::parse_snapshot(&place.id()), None);
         }
 
         #[test]

@@ -2,23 +2,38 @@
 
 use crate::Local;
 use crate::access::{Access as Wanted, FsType};
+use crate::attachment::READ_ONLY;
 use crate::names::Place;
-use crate::volumes::{context, kind_name};
+use crate::parameters::KINDS;
+use crate::records::{COPIED, context};
+use crate::settings::Settings;
 use bulkhead_sdk::pools::ObjectKind;
 use bulkhead_sdk::prelude::*;
 
 impl Node for Local {
-    fn get_node_info(_facts: NodeFacts) -> Result<NodeInfo> {
-        Ok(NodeInfo::default())
+    fn get_node_info(facts: NodeFacts) -> Result<NodeInfo> {
+        let settings = Settings::configured()?;
+        let topology = topology(&settings, &facts)?;
+        Ok(NodeInfo { max_volumes: settings.max_volumes_per_node, topology })
     }
 
     fn plan_volume(request: PlanRequest) -> Result<Plan> {
+        let settings = Settings::configured()?;
         let place = Place::parse(&request.volume_id)
             .ok_or_else(|| Error::not_found(format!("volume {}", request.volume_id)))?;
         let kind = kind(&request)?;
-        let wanted = Wanted::of(std::slice::from_ref(&request.capability)).map_err(Error::precondition)?;
-        if let Some(reason) = wanted.refused_by(kind) {
-            return Err(Error::precondition(reason));
+        let made_for = lookup(&request.context, context::FS_TYPE).and_then(FsType::parse);
+        let wanted = Wanted::served(&request.capability, kind, made_for, settings.is_shared(&place.pool))
+            .map_err(Error::precondition)?;
+        let fs_type = wanted.fs_type(made_for).unwrap_or(FsType::DEFAULT);
+        let mut usage = Usage::of(&request.capability, fs_type.name());
+        let read_only = read_only(&request)?;
+        match &mut usage {
+            Usage::Block(block) => block.read_only |= read_only,
+            Usage::Filesystem(filesystem) => {
+                filesystem.read_only |= read_only;
+                settle(filesystem, kind, &request);
+            }
         }
         let object = PoolObject { pool: place.pool, name: place.object };
         let access = match kind {
@@ -26,27 +41,55 @@ impl Node for Local {
             ObjectKind::Image => Access::PoolImage(object),
         };
         // No expected size: the volume may have grown since, and a pool's object is found by its name anyway.
-        Ok(Plan::new(access, Usage::of(&request.capability, fs_type(&request)?.name())))
+        Ok(Plan::new(access, usage))
+    }
+}
+
+/// What depends on where the content comes from.
+fn settle(filesystem: &mut Filesystem, kind: ObjectKind, request: &PlanRequest) {
+    let copied = lookup(&request.context, context::CONTENT) == Some(COPIED);
+    if copied || filesystem.read_only {
+        filesystem.format = FormatPolicy::Never;
+    }
+    // xfs refuses a second file system of the same UUID on one node: that of the source.
+    if copied && kind == ObjectKind::Image && filesystem.fs_type == FsType::Xfs.name() {
+        filesystem.mount_options.push("nouuid".to_owned());
+    }
+    if filesystem.read_only {
+        filesystem.grow = false;
+    }
+}
+
+/// Where the node is: what the operator says of it under each of the topology keys.
+fn topology(settings: &Settings, facts: &NodeFacts) -> Result<Option<Topology>> {
+    let segments = settings.topology_keys.iter().map(|key| {
+        let value = lookup(&facts.labels, key).filter(|value| !value.is_empty());
+        let missing = || {
+            let node = &facts.node_id;
+            Error::precondition(format!(
+                "node {node} has no label `{key}`; set it among the node's labels in the host's config"
+            ))
+        };
+        value.map(|value| (key.clone(), value.to_owned())).ok_or_else(missing)
+    });
+    let segments: StringMap = segments.collect::<Result<_>>()?;
+    Ok(Some(Topology { segments }).filter(|place| !place.segments.is_empty()))
+}
+
+/// Attached for reading only. Without a publish context nothing was attached.
+fn read_only(request: &PlanRequest) -> Result<bool> {
+    match lookup(&request.publish_context, READ_ONLY) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Error::invalid(format!("the publish context's `{READ_ONLY}` is neither true nor false"))),
     }
 }
 
 fn kind(request: &PlanRequest) -> Result<ObjectKind> {
     let name = lookup(&request.context, context::TYPE);
-    let kind = [ObjectKind::Image, ObjectKind::Directory].into_iter().find(|kind| name == Some(kind_name(*kind)));
-    kind.ok_or_else(|| {
+    KINDS.into_iter().find(|(known, _)| name == Some(known)).map(|(_, kind)| kind).ok_or_else(|| {
         Error::invalid(format!("the volume context lacks `{}`, or it isn't this backend's", context::TYPE))
     })
-}
-
-/// What the volume was made for; the client's choice or the default, if that was block access only.
-fn fs_type(request: &PlanRequest) -> Result<FsType> {
-    let wanted = request.capability.fs_type().and_then(FsType::parse);
-    match (lookup(&request.context, context::FS_TYPE).and_then(FsType::parse), wanted) {
-        (Some(made_for), Some(wanted)) if made_for != wanted => {
-            Err(Error::precondition(format!("the volume was made for {}, not {}", made_for.name(), wanted.name())))
-        }
-        (made_for, wanted) => Ok(made_for.or(wanted).unwrap_or(FsType::DEFAULT)),
-    }
 }
 
 #[cfg(test)]

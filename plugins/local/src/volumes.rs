@@ -1,203 +1,187 @@
 //! Making, checking, growing and removing volumes.
 
 use crate::Local;
-use crate::access::{Access, BLOCK, FsType};
+use crate::access::{Access, BLOCK};
+use crate::host::pools;
 use crate::names::Place;
-use crate::parameters::{Class, Pools};
-use bulkhead_sdk::pools::{self, Object, ObjectKind, ObjectSpec};
+use crate::parameters::{Class, Mutable, kind_name};
+use crate::placement::Pools;
+use crate::records::{find, find_to_remove, is_volume, key, made_for, nodes, volume};
+use crate::settings::Settings;
+use bulkhead_sdk::pools::{Object, ObjectKind, ObjectSpec};
 use bulkhead_sdk::prelude::*;
-use bulkhead_sdk::size::{GIB, round_down};
-
-/// Keys of an object's metadata.
-mod key {
-    /// The CSI name that the volume was made for. An object without it isn't ours.
-    pub const NAME: &str = "csi-name";
-    pub const DIGEST: &str = "request-digest";
-    /// As `context::FS_TYPE`.
-    pub const FS_TYPE: &str = "fs-type";
-}
-
-/// Keys of a volume's context: what a node must know, which sees neither pools nor metadata.
-pub mod context {
-    /// `image` or `directory`.
-    pub const TYPE: &str = "type";
-    /// The file system that the volume was made for; absent if it was made for block access only.
-    pub const FS_TYPE: &str = "fsType";
-}
+use bulkhead_sdk::size::{GIB, round_down, show};
 
 impl Volumes for Local {
     fn create_volume(request: CreateVolumeRequest) -> Result<Volume> {
-        let class = Class::parse(&request.parameters)?;
+        let class = Class::of(&request)?;
         let access = Access::of(&request.capabilities).map_err(Error::invalid)?;
-        if let Some(reason) = access.refused_by(class.kind) {
-            return Err(Error::invalid(reason));
+        let pools = Pools::configured()?;
+        if let Some(existing) = existing(&pools, &request.name)? {
+            return Ok(existing);
         }
-        let pools = Pools::configured();
-        let pool = pools.choose(&class)?;
-        // The same name in another pool is the same request with another parameter: the host must see that volume.
-        for other in pools.all().iter().filter(|other| *other != pool) {
-            if let Some(existing) = existing(&place(other, &request.name)?, &request.name)? {
-                return Ok(existing);
+        let refused = |pool: &str| access.refused_by(class.kind(), pools.settings.is_shared(pool));
+        let candidates = pools.candidates(class.pool.as_deref(), request.topology.as_ref(), refused)?;
+        let size_bytes = choose_size(request.capacity.as_ref(), &rules(GIB, access.min_bytes(class.kind(), None)))?;
+        let spec = |place: &Place| ObjectSpec {
+            name: place.object.clone(),
+            kind: class.kind(),
+            size_bytes,
+            provisioning: class.provisioning,
+            metadata: metadata(&request, access.fs_type(None).map(|fs_type| fs_type.name())),
+        };
+        let mut full = None;
+        for pool in candidates {
+            let place = place(pool, &request.name)?;
+            match pools::create_object(pool, &spec(&place)) {
+                Err(error @ (Error::ResourceExhausted(_) | Error::OutOfRange(_))) => full = full.or(Some(error)),
+                made => return finish(&pools.settings, &place, &request.name, made),
             }
         }
-        make(&place(pool, &request.name)?, &class, access, &request)
+        Err(full.unwrap_or_else(|| Error::exhausted("no pool for such a volume")))
     }
 
     fn delete_volume(volume_id: String) -> Result<()> {
         let Some(place) = Place::parse(&volume_id) else {
             return Ok(());
         };
-        match pools::stat_object(&place.pool, &place.object) {
-            Ok(Some(object)) if is_ours(&object) => pools::delete_object(&place.pool, &place.object),
-            Ok(_) => Ok(()),
-            // Not "unknown, so deleted": the data may still be there, out of this backend's sight.
-            Err(Error::NotFound(_)) => {
-                Err(Error::precondition(format!("volume {volume_id}: its pool isn't granted to this backend")))
-            }
-            Err(error) => Err(error),
+        let Some(object) = find_to_remove(&place)?.filter(is_volume) else {
+            return Ok(());
+        };
+        let attached: Vec<&str> = nodes(&object).map(|(node, _)| node).collect();
+        if !attached.is_empty() {
+            let attached = attached.join(", ");
+            return Err(Error::precondition(format!("volume {volume_id} is attached to {attached}: detach it first")));
         }
+        pools::delete_object(&place.pool, &place.object)
     }
 
     fn validate_volume_capabilities(request: ValidateRequest) -> Result<Option<String>> {
+        let settings = Settings::configured()?;
         let (place, object) = find(&request.volume_id)?;
-        Ok(misfit(&place, &object, &request))
+        Ok(misfit(&settings, &place, &object, &request))
     }
 }
 
 impl Expansion for Local {
     fn expand_volume(request: ExpandRequest) -> Result<Expanded> {
+        let settings = Settings::configured()?;
         let (place, object) = find(&request.volume_id)?;
+        if let Some(capability) = &request.capability {
+            Access::served(capability, object.spec.kind, made_for(&object), settings.is_shared(&place.pool))
+                .map_err(Error::invalid)?;
+        }
         let now = object.spec.size_bytes;
         let wanted = CapacityRange { required: request.capacity.required.or(Some(now)), ..request.capacity };
-        let size = choose_size(Some(&wanted), &rules(now))?;
+        let size = choose_size(Some(&wanted), &rules(now, now))?;
         let grown = if size > now { pools::resize_object(&place.pool, &place.object, size)? } else { object };
+        // Growing it to more was cut short before, and it has that size now.
+        let has = grown.spec.size_bytes;
+        if let Some(limit) = request.capacity.limit.filter(|limit| *limit < has) {
+            return Err(Error::out_of_range(format!(
+                "the volume has {has} bytes already, more than the limit of {limit}"
+            )));
+        }
         // Also for a raw device: whether it has grown with the image only the host knows.
         let node_expansion_required = grown.spec.kind == ObjectKind::Image;
         Ok(Expanded { capacity_bytes: grown.spec.size_bytes, node_expansion_required })
     }
 }
 
-/// A volume as the host's pools have it.
-pub fn volume(place: &Place, object: &Object) -> Volume {
-    let metadata = &object.spec.metadata;
-    let mut context = vec![(context::TYPE.to_owned(), kind_name(object.spec.kind).to_owned())];
-    if let Some(fs_type) = lookup(metadata, key::FS_TYPE) {
-        context.push((context::FS_TYPE.to_owned(), fs_type.to_owned()));
+/// Where the volume of that CSI name lies if it is in that pool.
+pub fn place(pool: &str, csi_name: &str) -> Result<Place> {
+    Place::of(pool, csi_name).ok_or_else(|| long_pool(pool))
+}
+
+/// No id has room for the pool's name.
+pub fn long_pool(pool: &str) -> Error {
+    Error::precondition(format!("the name of pool `{pool}` is too long: give it at most 80 characters"))
+}
+
+/// The volume that has that name already, in whichever pool, as it is: the host compares it with the request.
+pub fn existing(pools: &Pools, csi_name: &str) -> Result<Option<Volume>> {
+    for pool in pools.all() {
+        let place = place(pool, csi_name)?;
+        if let Some(object) = pools::stat_object(pool, &place.object)?
+            && lookup(&object.spec.metadata, key::NAME) == Some(csi_name)
+        {
+            return Ok(Some(volume(&pools.settings, &place, &object)));
+        }
     }
-    Volume {
-        context,
-        request_digest: lookup(metadata, key::DIGEST).map(str::to_owned),
-        ..Volume::new(place.id(), object.spec.size_bytes)
-    }
+    Ok(None)
 }
 
-/// The object of a volume that must be there.
-pub fn find(volume_id: &str) -> Result<(Place, Object)> {
-    let unknown = || Error::not_found(format!("volume {volume_id}"));
-    let place = Place::parse(volume_id).ok_or_else(unknown)?;
-    let object = pools::stat_object(&place.pool, &place.object)?.filter(is_ours).ok_or_else(unknown)?;
-    Ok((place, object))
-}
-
-/// Pools may hold objects of others; those are none of this backend's business.
-pub fn is_ours(object: &Object) -> bool {
-    lookup(&object.spec.metadata, key::NAME).is_some()
-}
-
-fn place(pool: &str, csi_name: &str) -> Result<Place> {
-    Place::of(pool, csi_name)
-        .ok_or_else(|| Error::precondition(format!("the name of pool `{pool}` is too long for volume ids")))
-}
-
-/// The volume that has that name already, as it is: the host compares it with the request.
-fn existing(place: &Place, csi_name: &str) -> Result<Option<Volume>> {
-    let Some(object) = pools::stat_object(&place.pool, &place.object)? else {
-        return Ok(None);
-    };
-    match lookup(&object.spec.metadata, key::NAME) {
-        Some(name) if name == csi_name => Ok(Some(volume(place, &object))),
-        _ => Err(Error::already_exists(format!("{} belongs to somebody else", place.id()))),
-    }
-}
-
-fn make(place: &Place, class: &Class, access: Access, request: &CreateVolumeRequest) -> Result<Volume> {
-    let size_bytes = choose_size(request.capacity.as_ref(), &rules(access.min_bytes(class.kind)))?;
+/// What a new volume's object has to remember.
+pub fn metadata(request: &CreateVolumeRequest, fs_type: Option<&str>) -> StringMap {
     let mut metadata =
         vec![(key::NAME.to_owned(), request.name.clone()), (key::DIGEST.to_owned(), request.request_digest.clone())];
-    if let Some(fs_type) = access.fs_type {
-        metadata.push((key::FS_TYPE.to_owned(), fs_type.name().to_owned()));
-    }
-    let spec = ObjectSpec {
-        name: place.object.clone(),
-        kind: class.kind,
-        size_bytes,
-        provisioning: class.provisioning,
-        metadata,
-    };
-    let object = match pools::create_object(&place.pool, &spec) {
-        Err(Error::AlreadyExists(_)) => {
-            let gone = || Error::pending(format!("{} is being removed", place.id()));
-            return existing(place, &request.name)?.ok_or_else(gone);
+    metadata.extend(fs_type.map(|name| (key::FS_TYPE.to_owned(), name.to_owned())));
+    metadata
+}
+
+/// What making or copying an object came to. If another call was quicker, its volume.
+pub fn finish(settings: &Settings, place: &Place, csi_name: &str, made: Result<Object>) -> Result<Volume> {
+    match made {
+        Err(Error::AlreadyExists(_)) => match pools::stat_object(&place.pool, &place.object)? {
+            Some(object) if lookup(&object.spec.metadata, key::NAME) == Some(csi_name) => {
+                Ok(volume(settings, place, &object))
+            }
+            Some(_) => Err(Error::already_exists(format!("{} belongs to somebody else", place.id()))),
+            None => Err(Error::pending(format!("{} is being removed", place.id()))),
+        },
+        Err(error) => Err(error),
+        Ok(object) => {
+            info!("made {} {}, {}", kind_name(object.spec.kind), place.id(), show(object.spec.size_bytes));
+            Ok(volume(settings, place, &object))
         }
-        made => made?,
-    };
-    info!("made {} {}, {}", kind_name(class.kind), place.id(), bulkhead_sdk::size::show(size_bytes));
-    Ok(volume(place, &object))
+    }
 }
 
 /// Sizes of objects: whole blocks, at least `min`.
-fn rules(min: u64) -> SizeRules {
-    SizeRules { default: GIB, min, max: round_down(SizeRules::ANY.max, BLOCK), granularity: BLOCK }
+pub fn rules(default: u64, min: u64) -> SizeRules {
+    SizeRules { default, min, max: round_down(SizeRules::ANY.max, BLOCK), granularity: BLOCK }
 }
 
 /// Why the volume isn't what the request describes.
-fn misfit(place: &Place, object: &Object, request: &ValidateRequest) -> Option<String> {
+fn misfit(settings: &Settings, place: &Place, object: &Object, request: &ValidateRequest) -> Option<String> {
     let access = match Access::of(&request.capabilities) {
         Ok(access) => access,
         Err(reason) => return Some(reason),
     };
-    if let Some(reason) = access.refused_by(object.spec.kind) {
+    let refused = access.refused_by(object.spec.kind, settings.is_shared(&place.pool));
+    if let Some(reason) = refused.or_else(|| access.other_fs(made_for(object))) {
         return Some(reason);
     }
-    let made_for = lookup(&object.spec.metadata, key::FS_TYPE).and_then(FsType::parse);
-    let named = request.capabilities.iter().find_map(VolumeCapability::fs_type);
-    if let (Some(made_for), Some(named)) = (made_for, named)
-        && made_for.name() != named
-    {
-        return Some(format!("the volume was made for {}, not {named}", made_for.name()));
-    }
-    if !request.context.is_empty() && !same(&request.context, &volume(place, object).context) {
+    if !request.context.is_empty() && !same(&request.context, &volume(settings, place, object).context) {
         return Some("the volume context isn't this volume's".to_owned());
     }
-    if !request.mutable_parameters.is_empty() {
-        return Some("mutable parameters aren't supported".to_owned());
+    let mutable = match Mutable::parse(&request.mutable_parameters) {
+        Ok(mutable) => mutable,
+        Err(error) => return Some(error.message().to_owned()),
+    };
+    if mutable.provisioning.is_some_and(|wanted| wanted != object.spec.provisioning) {
+        return Some("the volume has another provisioning".to_owned());
     }
     if request.parameters.is_empty() { None } else { other_class(place, object, &request.parameters) }
 }
 
-/// Why a volume of those parameters would be another than this.
+/// Why a volume of those parameters would be another than this. Not its provisioning: that may have been changed since.
 fn other_class(place: &Place, object: &Object, parameters: &StringMap) -> Option<String> {
     let class = match Class::parse(parameters) {
         Ok(class) => class,
         Err(error) => return Some(error.message().to_owned()),
     };
+    // A copy is what its source was, where its class says nothing.
+    let copied = lookup(&object.spec.metadata, key::SOURCE).is_some();
+    let kind = class.kind.unwrap_or(if copied { object.spec.kind } else { ObjectKind::Image });
     let other = |what: &str| Some(format!("the volume has another {what}"));
-    match class {
-        Class { pool: Some(pool), .. } if pool != place.pool => other("pool"),
-        Class { kind, .. } if kind != object.spec.kind => other("type"),
-        Class { provisioning, .. } if provisioning != object.spec.provisioning => other("provisioning"),
+    match class.pool {
+        Some(pool) if pool != place.pool => other("pool"),
+        _ if kind != object.spec.kind => other("type"),
         _ => None,
     }
 }
 
 fn same(a: &StringMap, b: &StringMap) -> bool {
     a.len() == b.len() && a.iter().all(|(key, value)| lookup(b, key) == Some(value))
-}
-
-/// Value of the parameter and of the context key `type`.
-pub fn kind_name(kind: ObjectKind) -> &'static str {
-    match kind {
-        ObjectKind::Image => "image",
-        ObjectKind::Directory => "directory",
-    }
 }

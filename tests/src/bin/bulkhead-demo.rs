@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use bulkhead_proto::v1;
 use bulkhead_tests::{
     Client,
-    client::{Use, capability, create_request},
+    client::{Use, capability, create_request, is_serving},
 };
 use clap::Parser;
 use std::{
@@ -144,7 +144,7 @@ async fn start(arguments: &Arguments, config: &Path, socket: &Path) -> Result<Ru
         .context("the host: run `make build`")?;
     let mut host = Running(child);
     let begin = Instant::now();
-    while std::os::unix::net::UnixStream::connect(socket).is_err() {
+    while !is_serving(socket) {
         ensure!(host.0.try_wait()?.is_none(), "the host ended");
         ensure!(begin.elapsed() < Duration::from_secs(60), "the host does not come up");
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -5,12 +5,15 @@
 mod bad_backends;
 mod bad_config;
 mod bad_requests;
+mod golden;
 mod kill;
 mod lifecycle;
+mod pages;
 mod rules;
 mod scale;
 mod secrets;
 mod shutdown;
+mod starting;
 
 use bulkhead_tests::Sandbox;
 

@@ -23,6 +23,12 @@ impl Engine {
     /// without CAP_SYS_RESOURCE: it grows at the next stage). Unavailable: ask again.
     pub fn expand(&self, request: &NodeExpand) -> Result<u64> {
         let (record, _) = self.on_record(&request.volume_id, &request.volume_path)?;
+        if record.ephemeral.is_some() {
+            return Err(Error::failed_precondition(format_args!(
+                "volume {} is an inline ephemeral volume; its size is fixed",
+                request.volume_id
+            )));
+        }
         if !record.is_image() {
             return self.size_of_directory(&record, request);
         }

@@ -8,9 +8,14 @@
 //!
 //! The caller sees to it that no two calls are about one volume at once. Calls about different volumes share nothing.
 
+mod ask;
+mod ephemeral;
 mod expand;
 mod facts;
+mod group;
+mod health;
 mod publish;
+mod replay;
 mod source;
 mod stage;
 mod standing;
@@ -20,15 +25,16 @@ mod wanted;
 
 pub use facts::transports;
 
+use self::ask::Questions;
 use crate::fence::PathFence;
 use crate::journal::{Entry, Journal, PublishPhase, Record, StagePhase};
 use crate::loopdev::Tag;
-use crate::pool::{PoolStore, User};
+use crate::pool::{PoolConfig, PoolStore, User};
 use bulkhead_domain::volume::VolumeId;
 use bulkhead_domain::{Error, Result};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// What an [`Engine`] is for.
 #[derive(Debug, Clone)]
@@ -43,10 +49,12 @@ pub struct EngineConfig {
     pub driver: String,
     /// CSI node id.
     pub node_id: String,
-    /// Pools that the driver's backend may use: name → directory, which must exist.
-    pub pools: BTreeMap<String, PathBuf>,
+    /// Pools that the driver's backend may use, by name.
+    pub pools: BTreeMap<String, PoolConfig>,
     /// The driver offers SINGLE_NODE_MULTI_WRITER, see `AccessMode::allows_second_target`.
     pub single_node_multi_writer: bool,
+    /// The driver promises VOLUME_MOUNT_GROUP: a plan may name a group.
+    pub volume_mount_group: bool,
 }
 
 /// A volume on record.
@@ -54,9 +62,12 @@ pub struct EngineConfig {
 pub struct VolumeSummary {
     /// The volume; none if its record can't be read.
     pub volume_id: Option<String>,
-    /// `staging`, `staged`, `unstaging`, or why the record can't be read.
+    /// `staging`, `staged`, `unstaging`; `publishing`, `published`, `unpublishing` of an inline ephemeral one; or why the
+    /// record can't be read.
     pub state: String,
-    /// Where it is staged.
+    /// An inline ephemeral volume: it is gone when it is unpublished.
+    pub ephemeral: bool,
+    /// Where it is staged; empty if it is not.
     pub staging_path: PathBuf,
     /// Where it is published.
     pub targets: Vec<PathBuf>,
@@ -71,8 +82,8 @@ pub struct Engine {
     journal: Journal,
     pools: Arc<PoolStore>,
     single_node_multi_writer: bool,
-    /// Volumes whose file system did not answer in time.
-    silent: Arc<Mutex<HashSet<VolumeId>>>,
+    volume_mount_group: bool,
+    questions: Arc<Questions>,
 }
 
 impl Engine {
@@ -92,9 +103,10 @@ impl Engine {
         let engine = Self {
             fence,
             journal: Journal::open(&config.state_dir, &config.driver, &config.node_id)?,
-            pools: Arc::new(PoolStore::open(&config.pools)?),
+            pools: Arc::new(PoolStore::open(&config.pools, &config.node_id)?),
             single_node_multi_writer: config.single_node_multi_writer,
-            silent: Arc::default(),
+            volume_mount_group: config.volume_mount_group,
+            questions: Arc::default(),
         };
         for volume in engine.volumes()?.iter().filter(|volume| volume.unfinished) {
             tracing::warn!(
@@ -120,6 +132,14 @@ impl Engine {
         let mut volumes: Vec<_> = self.journal.all()?.into_iter().map(summary).collect();
         volumes.sort_by(|a, b| a.volume_id.cmp(&b.volume_id));
         Ok(volumes)
+    }
+
+    /// The volume is staged or published here, or may be: what was cut short counts too.
+    ///
+    /// # Errors
+    /// Unavailable: its record can't be read.
+    pub fn is_published(&self, volume: &VolumeId) -> Result<bool> {
+        Ok(self.journal.load(volume)?.is_some())
     }
 
     fn tag(&self, volume: &VolumeId) -> Tag {
@@ -156,12 +176,16 @@ fn summary(entry: Entry) -> VolumeSummary {
     match entry {
         Entry::Record(record) => VolumeSummary {
             volume_id: Some(record.volume_id.as_str().to_owned()),
-            state: match record.phase {
-                StagePhase::Staging => "staging",
-                StagePhase::Staged => "staged",
-                StagePhase::Unstaging => "unstaging",
+            state: match (record.phase, &record.ephemeral) {
+                (StagePhase::Staging, None) => "staging",
+                (StagePhase::Staged, None) => "staged",
+                (StagePhase::Unstaging, None) => "unstaging",
+                (StagePhase::Staging, Some(_)) => "publishing",
+                (StagePhase::Staged, Some(_)) => "published",
+                (StagePhase::Unstaging, Some(_)) => "unpublishing",
             }
             .to_owned(),
+            ephemeral: record.ephemeral.is_some(),
             unfinished: record.phase != StagePhase::Staged
                 || record.publishes.values().any(|publish| publish.phase != PublishPhase::Published),
             targets: record.publishes.into_keys().collect(),
@@ -170,6 +194,7 @@ fn summary(entry: Entry) -> VolumeSummary {
         Entry::Unreadable(why) => VolumeSummary {
             volume_id: None,
             state: why.message().to_owned(),
+            ephemeral: false,
             staging_path: PathBuf::new(),
             targets: Vec::new(),
             unfinished: true,

@@ -15,6 +15,7 @@ use bulkhead_domain::node::{Publish, Unpublish};
 use bulkhead_domain::{Error, Result};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 impl Engine {
     /// NodePublishVolume: shows a staged volume at a target path, which is made.
@@ -25,8 +26,10 @@ impl Engine {
     /// something else, or its parent is missing. Unavailable: ask again.
     pub fn publish(&self, request: &Publish) -> Result<()> {
         let flags = MountOptions::from_flags(request.capability.mount_flags())?;
-        let place = self.target_place(request)?;
-        let (mut record, loops) = self.staged(request)?;
+        self.apart(request)?;
+        let place = self.target_place(&request.target_path)?;
+        let mut record = self.staged(request)?;
+        let loops = self.loops(&record)?;
         let target = place.canonical().to_owned();
         let publish = PublishRecord {
             phase: PublishPhase::Publishing,
@@ -34,9 +37,12 @@ impl Engine {
             capability: record.capability_record(&request.capability),
             kind: if record.is_block() { TargetKind::File } else { TargetKind::Directory },
         };
-        if self.met(&mut record, &loops, &place, &publish)? {
+        if self.same_target(&record, &loops, request, &place, &publish)? {
             return Ok(());
         }
+        self.usable(&record, &loops, request)?;
+        // What is left there of an earlier publish is not whole.
+        self.undo_publish(&mut record, &target, Leftover::Fails)?;
         self.second_target_allowed(&record, &loops, request)?;
         target_is_free(&place, publish.kind)?;
         record.publishes.insert(target.clone(), publish.clone());
@@ -80,6 +86,9 @@ impl Engine {
     pub fn unpublish(&self, request: &Unpublish) -> Result<()> {
         let target = self.fence.canonical("target_path", &request.target_path)?;
         let Some(mut record) = self.journal.load(&request.volume_id)? else { return Ok(()) };
+        if record.ephemeral.is_some() {
+            return self.unpublish_ephemeral(record, &target);
+        }
         if !record.publishes.contains_key(&target) {
             return Ok(());
         }
@@ -87,46 +96,75 @@ impl Engine {
         failpoint::hit("unpublish.done")
     }
 
-    fn target_place(&self, request: &Publish) -> Result<Place> {
+    /// Staging and target path are not within each other.
+    fn apart(&self, request: &Publish) -> Result<()> {
         let what = "target_path";
         let staging = self.fence.canonical("staging_target_path", &request.staging_path)?;
         let target = self.fence.canonical(what, &request.target_path)?;
         if target.starts_with(&staging) || staging.starts_with(&target) {
             return Err(Error::invalid_argument(format_args!("{what}: lies within the staging path, or holds it")));
         }
-        self.fence.resolve(what, &request.target_path)?.ok_or_else(|| {
+        Ok(())
+    }
+
+    pub(super) fn target_place(&self, path: &Path) -> Result<Place> {
+        let what = "target_path";
+        self.fence.resolve(what, path)?.ok_or_else(|| {
             Error::failed_precondition(format_args!("{what}: its parent directory is missing; the CO makes it"))
         })
     }
 
-    /// The record of a volume that really is staged where the request says, and its loop devices.
-    fn staged(&self, request: &Publish) -> Result<(Record, Vec<LoopInfo>)> {
+    /// The record of a volume that is staged.
+    fn staged(&self, request: &Publish) -> Result<Record> {
         let volume = &request.volume_id;
-        let refuse = |why: &str| Error::failed_precondition(format_args!("volume {volume} {why}"));
-        let staging = self.fence.canonical("staging_target_path", &request.staging_path)?;
-        let record = self.journal.load(volume)?.ok_or_else(|| refuse("is not staged on this node; stage it first"))?;
-        if record.phase != StagePhase::Staged {
-            return Err(refuse("is not staged: that was cut short; stage it again"));
+        let refuse = |why: &str| Err(Error::failed_precondition(format_args!("volume {volume} {why}")));
+        let Some(record) = self.journal.load(volume)? else {
+            return refuse("is not staged on this node; stage it first");
+        };
+        if record.ephemeral.is_some() {
+            return refuse("is an inline ephemeral volume and is not staged");
         }
+        if record.phase != StagePhase::Staged {
+            return refuse("is not staged: that was cut short; stage it again");
+        }
+        Ok(record)
+    }
+
+    /// It really is staged where the request says, and for what the request asks.
+    fn usable(&self, record: &Record, loops: &[LoopInfo], request: &Publish) -> Result<()> {
+        let volume = &request.volume_id;
+        let refuse = |why: &str| Err(Error::failed_precondition(format_args!("volume {volume} {why}")));
+        let staging = self.fence.canonical("staging_target_path", &request.staging_path)?;
         if record.staging_path != staging {
-            return Err(refuse(&format!("is staged at {}, not there", record.staging_path.display())));
+            return refuse(&format!("is staged at {}, not there", record.staging_path.display()));
         }
         if record.capability.block != request.capability.is_block() {
-            return Err(refuse("is staged with the other access type (block or mount)"));
+            return refuse("is staged with the other access type (block or mount)");
         }
-        let loops = self.loops(&record)?;
-        let there = match expected_at_staging(&record, &loops) {
+        let group = record.capability_record(&request.capability).group;
+        if !group.is_empty() && group != record.capability.group {
+            return refuse("is staged for another volume_mount_group");
+        }
+        let there = match expected_at_staging(record, loops) {
             Some(expected) => self.standing_at(&staging, &expected)? == Standing::Ours,
             None => !loops.is_empty(),
         };
-        if !there {
-            return Err(refuse("is not mounted at its staging path any more; stage it again"));
-        }
-        Ok((record, loops))
+        if there { Ok(()) } else { refuse("is not mounted at its staging path any more; stage it again") }
     }
 
-    /// True: this publish is there already. An earlier one at the same target that is not whole is undone.
-    fn met(&self, record: &mut Record, loops: &[LoopInfo], place: &Place, wanted: &PublishRecord) -> Result<bool> {
+    /// The specification's table for a second call (NodePublishVolume), row "same target path". True: this publish is there
+    /// already. False: nothing is, or nothing whole.
+    ///
+    /// # Errors
+    /// AlreadyExists: it is there with other arguments. FailedPrecondition: something else is mounted over it.
+    fn same_target(
+        &self,
+        record: &Record,
+        loops: &[LoopInfo],
+        request: &Publish,
+        place: &Place,
+        wanted: &PublishRecord,
+    ) -> Result<bool> {
         let target = place.canonical();
         let Some(earlier) = record.publishes.get(target) else { return Ok(false) };
         let expected = expected_at_target(record, earlier, loops, &self.views(record, target, loops)?);
@@ -137,23 +175,26 @@ impl Engine {
                 target.display()
             )));
         }
-        if earlier.phase == PublishPhase::Published && found == Standing::Ours {
-            let same = PublishRecord { phase: PublishPhase::Published, ..wanted.clone() } == *earlier;
-            return if same {
-                Ok(true)
-            } else {
-                Err(Error::already_exists(format_args!(
-                    "volume {} is published at {} with another capability or read-only setting",
-                    record.volume_id,
-                    target.display()
-                )))
-            };
+        let device_gone = record.is_image() && loops.is_empty();
+        if earlier.phase != PublishPhase::Published || found != Standing::Ours || device_gone {
+            return Ok(false);
         }
-        let target = target.to_owned();
-        self.undo_publish(record, &target, Leftover::Fails)?;
-        Ok(false)
+        let staging = self.fence.canonical("staging_target_path", &request.staging_path)?;
+        let same = PublishRecord { phase: PublishPhase::Published, ..wanted.clone() } == *earlier;
+        if same && record.staging_path == staging {
+            return Ok(true);
+        }
+        Err(Error::already_exists(format_args!(
+            "volume {} is published at {} with another capability, read-only setting or staging path",
+            record.volume_id,
+            target.display()
+        )))
     }
 
+    /// The same table, row "another target path".
+    ///
+    /// # Errors
+    /// FailedPrecondition: the access mode of this call or of an earlier one allows one target only.
     fn second_target_allowed(&self, record: &Record, loops: &[LoopInfo], request: &Publish) -> Result<()> {
         let allowed =
             |publish: &PublishRecord| publish.capability.mode.allows_second_target(self.single_node_multi_writer);
@@ -215,7 +256,7 @@ impl Engine {
 }
 
 /// Nothing is at the target, or an empty directory or file that the CO made.
-fn target_is_free(place: &Place, kind: TargetKind) -> Result<()> {
+pub(super) fn target_is_free(place: &Place, kind: TargetKind) -> Result<()> {
     let path = place.canonical().display();
     let taken = |what: &str| Err(Error::failed_precondition(format_args!("target_path: {path} {what}")));
     if standing(place, &Expected::Filesystem(Vec::new()))? != Standing::Nothing {

@@ -6,7 +6,7 @@ use super::wanted::{Use, Wanted};
 use crate::dir::Dir;
 use crate::error::{Context, io_error};
 use crate::journal::{Record, Source};
-use crate::loopdev::{self, LoopInfo};
+use crate::loopdev::{self, LoopInfo, Tag};
 use crate::pool::{LockedObject, ObjectKind};
 use bulkhead_domain::{Error, Result};
 use rustix::fs::fstat;
@@ -92,14 +92,19 @@ impl Engine {
 
     /// The loop devices of a volume: one, or none. After a crash in the wrong moment it can be more.
     pub(super) fn loops(&self, record: &Record) -> Result<Vec<LoopInfo>> {
-        if !record.is_image() {
-            return Ok(Vec::new());
-        }
-        let backing = (record.source.dev, record.source.ino);
-        // A hint may only be trusted to be all there is once staging was finished.
-        let hint = record.loop_number.filter(|_| record.phase == crate::journal::StagePhase::Staged);
-        loopdev::find_volume(&self.tag(&record.volume_id), &record.source.object, backing, hint)
+        loops_of(&self.tag(&record.volume_id), record)
     }
+}
+
+/// As [`Engine::loops`], without the engine.
+pub(super) fn loops_of(tag: &Tag, record: &Record) -> Result<Vec<LoopInfo>> {
+    if !record.is_image() {
+        return Ok(Vec::new());
+    }
+    let backing = (record.source.dev, record.source.ino);
+    // A hint may only be trusted to be all there is once staging was finished.
+    let all = record.phase != crate::journal::StagePhase::Staged;
+    loopdev::find_volume(tag, &record.source.object, backing, record.loop_number, all)
 }
 
 /// What must be mounted at a staging path. None: nothing is, for a raw device.

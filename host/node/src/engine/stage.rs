@@ -1,6 +1,7 @@
 //! NodeStageVolume.
 
 use super::Engine;
+use super::group;
 use super::source::{Payload, expected_at_staging};
 use super::standing::{Expected, Standing, standing};
 use super::wanted::{Use, Wanted};
@@ -9,10 +10,11 @@ use crate::failpoint;
 use crate::fence::{Found, Place};
 use crate::fs::format::{self, FsKind, Verdict};
 use crate::fs::grow;
-use crate::fs::mount::DetachedMount;
+use crate::fs::mount::{DetachedMount, Opened};
 use crate::fs::options::MountOptions;
 use crate::journal::{FormatState, Record, StagePhase};
 use crate::loopdev;
+use crate::pool::LockedObject;
 use bulkhead_domain::node::Stage;
 use bulkhead_domain::plan::Filesystem;
 use bulkhead_domain::{Error, Result};
@@ -42,7 +44,7 @@ impl Engine {
     /// device that holds something else, is too small, or must not be formatted. ResourceExhausted: no space. Unavailable,
     /// Aborted, DeadlineExceeded: ask again.
     pub fn stage(&self, request: &Stage) -> Result<()> {
-        let wanted = Wanted::new(&request.plan, &request.capability)?;
+        let wanted = Wanted::new(&request.plan, &request.capability, self.volume_mount_group)?;
         let place = self.staging_place(&request.staging_path)?;
         let rest = match self.journal.load(&request.volume_id)? {
             Some(record) => self.rest_of(record, request, &place)?,
@@ -74,6 +76,12 @@ impl Engine {
     /// Meets an earlier record. What of it is not whole any more is undone.
     fn rest_of(&self, mut record: Record, request: &Stage, place: &Place) -> Result<Rest> {
         let volume = &request.volume_id;
+        if let Some(target) = &record.ephemeral {
+            return Err(Error::failed_precondition(format_args!(
+                "volume {volume} is an inline ephemeral volume, published at {}; unpublish it there first",
+                target.display()
+            )));
+        }
         let loops = self.loops(&record)?;
         let there = match expected_at_staging(&record, &loops) {
             Some(expected) => self.standing_at(&record.staging_path, &expected)? == Standing::Ours,
@@ -125,13 +133,15 @@ impl Engine {
             failpoint::hit("stage.intent")?;
             // Two writers on one image would destroy it; directories can be shared.
             let exclusive = matches!(payload, Payload::Image(_));
+            // Kept until all is done: nobody is to copy an image that is being formatted, checked or grown.
             locked.add_user(&self.user(&request.volume_id, wanted.read_only), exclusive)?;
-            drop(locked);
             failpoint::hit("stage.marked")?;
-            self.effect(&mut record, wanted, &payload, place)?;
+            self.effect(&mut record, wanted, (&locked, &payload), place)?;
             record.phase = StagePhase::Staged;
             self.journal.store(&record)
         })();
+        // Undoing takes the lock itself.
+        drop(locked);
         match done {
             Ok(()) => failpoint::hit("stage.done"),
             Err(error) => Err(match self.undo_stage(&mut record) {
@@ -141,22 +151,31 @@ impl Engine {
         }
     }
 
-    /// All that staging does to the machine.
-    fn effect(&self, record: &mut Record, wanted: &Wanted, payload: &Payload, place: &Place) -> Result<()> {
+    /// All that staging does to the machine. The object stays locked by the caller.
+    pub(super) fn effect(
+        &self,
+        record: &mut Record,
+        wanted: &Wanted,
+        (locked, payload): (&LockedObject, &Payload),
+        place: &Place,
+    ) -> Result<()> {
         match (&wanted.usage, payload) {
             (Use::Directory { options }, Payload::Directory(data)) => {
+                if let Some(group) = wanted.group.filter(|_| !options.read_only()) {
+                    group::give(data, group)?;
+                }
                 bind(data, options, place)?;
                 failpoint::hit("stage.mounted")
             }
             (Use::Block, Payload::Image(image)) => self.attach(record, image).map(drop),
             (Use::Filesystem { plan, fs, options }, Payload::Image(image)) => {
-                self.stage_filesystem(record, (plan, *fs, options), image, place)
+                self.stage_filesystem(record, (plan, *fs, options), (locked, image), place)
             }
             _ => Err(Error::internal("the object is of another kind than the plan")),
         }
     }
 
-    fn attach(&self, record: &mut Record, image: &File) -> Result<u32> {
+    pub(super) fn attach(&self, record: &mut Record, image: &File) -> Result<u32> {
         let number = loopdev::attach(image, &self.tag(&record.volume_id), record.source.read_only)?;
         failpoint::hit("stage.attached")?;
         record.loop_number = Some(number);
@@ -167,7 +186,7 @@ impl Engine {
         &self,
         record: &mut Record,
         (plan, fs, options): (&Filesystem, FsKind, &MountOptions),
-        image: &File,
+        (locked, image): (&LockedObject, &File),
         place: &Place,
     ) -> Result<()> {
         let writable = !record.source.read_only;
@@ -194,7 +213,11 @@ impl Engine {
             }
             Verdict::Mount => {}
         }
-        let root = DetachedMount::of_device(fs.name(), &device, options)?.attach(place)?;
+        let mount = match DetachedMount::of_device(fs.name(), &device, options)? {
+            Opened::Mount(mount) => mount,
+            Opened::LogNotReplayed => self.replay(record, locked, (fs, options))?,
+        };
+        let root = mount.attach(place)?;
         failpoint::hit("stage.mounted")?;
         if fs == FsKind::Xfs && plan.grow && writable && !options.read_only() {
             grow_mounted(&root, fs, &device)?;
@@ -208,8 +231,8 @@ impl Engine {
         let loops = self.loops(record)?;
         match (&wanted.usage, loops.first()) {
             (Use::Filesystem { fs, options, .. }, Some(info)) => {
-                DetachedMount::of_device(fs.name(), &loopdev::device_path(info.number), options)?.attach(place)?;
-                Ok(())
+                let device = loopdev::device_path(info.number);
+                DetachedMount::of_device(fs.name(), &device, options)?.ready()?.attach(place).map(drop)
             }
             (Use::Directory { options }, _) => {
                 let gone = || Error::failed_precondition(format_args!("object {} is gone", record.source.object));

@@ -5,7 +5,7 @@
 use crate::error::{Context, IoResult};
 use crate::fence::Place;
 use crate::journal::Source;
-use crate::loopdev::device_number;
+use crate::loopdev::{self, device_number};
 use crate::mounts::{self, Mount};
 use bulkhead_domain::Result;
 use rustix::fs::{AtFlags, FileType, StatxAttributes, StatxFlags, major, makedev, minor, statx};
@@ -19,6 +19,8 @@ pub(super) enum Expected {
     Filesystem(Vec<u32>),
     /// A bind mount of one of these loop devices' nodes.
     Node(Vec<u32>),
+    /// A bind mount of the node of a loop device that is not attached any more: the one of this number, or any free one.
+    DeadNode(Option<u32>),
     /// A bind mount of this directory.
     Directory(Box<Source>),
 }
@@ -105,9 +107,10 @@ impl Expected {
                 mount.root == Path::new("/")
                     && numbers.iter().any(|&number| mount.device == format_device(device_number(number)))
             }
-            Self::Node(numbers) => numbers.iter().any(|number| {
-                mount.root.file_name().is_some_and(|name| name.to_str() == Some(&format!("loop{number}")))
-            }),
+            Self::Node(numbers) => loop_node(mount).is_some_and(|number| numbers.contains(&number)),
+            Self::DeadNode(known) => {
+                loop_node(mount).is_some_and(|number| *known == Some(number) || loopdev::is_free(number))
+            }
             Self::Directory(source) => source
                 .bind
                 .as_ref()
@@ -125,6 +128,11 @@ impl Expected {
             _ => false,
         }
     }
+}
+
+/// Number of the loop device whose node is mounted.
+fn loop_node(mount: &Mount) -> Option<u32> {
+    mount.root.file_name()?.to_str()?.strip_prefix("loop")?.parse().ok()
 }
 
 fn format_device(device: u64) -> String {

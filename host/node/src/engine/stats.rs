@@ -9,12 +9,8 @@ use crate::fence::Place;
 use crate::journal::Record;
 use crate::loopdev;
 use bulkhead_domain::node::{Stats, Usage, UsageUnit};
-use bulkhead_domain::volume::VolumeId;
 use bulkhead_domain::{Error, Result};
-use std::collections::HashSet;
 use std::path::Path;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 impl Engine {
@@ -42,56 +38,13 @@ impl Engine {
         }
         let expected = expected_at_staging(&record, &loops).ok_or_else(gone)?;
         let place = self.fence.resolve("volume_path", &path)?.ok_or_else(gone)?;
-        ask(&self.silent, &request.volume_id, timeout, move || usage(&place, &expected))?.ok_or_else(gone)
+        self.questions.ask(&request.volume_id, timeout, move || usage(&place, &expected))?.ok_or_else(gone)
     }
 
     fn check_target(&self, record: &Record, path: &Path, loops: &[loopdev::LoopInfo]) -> Result<bool> {
         let Some(publish) = record.publishes.get(path) else { return Ok(false) };
         let expected = expected_at_target(record, publish, loops, &self.views(record, path, loops)?);
         Ok(self.standing_at(path, &expected)? == Standing::Ours)
-    }
-}
-
-/// Asks on a thread of its own, which a file system that does not answer may keep.
-fn ask<T: Send + 'static>(
-    silent: &Arc<Mutex<HashSet<VolumeId>>>,
-    volume: &VolumeId,
-    timeout: Duration,
-    question: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let late = || Error::deadline_exceeded(format_args!("the file system of volume {volume} does not answer"));
-    let Some(turn) = Turn::take(silent, volume) else { return Err(late()) };
-    let (sender, answer) = sync_channel(1);
-    std::thread::Builder::new()
-        .name("volume-stats".to_owned())
-        .spawn(move || {
-            let found = question();
-            drop(turn);
-            let _ = sender.send(found);
-        })
-        .during("cannot start a thread")?;
-    match answer.recv_timeout(timeout) {
-        Ok(found) => found,
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(late()),
-    }
-}
-
-/// One question about a volume at a time.
-struct Turn {
-    silent: Arc<Mutex<HashSet<VolumeId>>>,
-    volume: VolumeId,
-}
-
-impl Turn {
-    fn take(silent: &Arc<Mutex<HashSet<VolumeId>>>, volume: &VolumeId) -> Option<Self> {
-        let first = silent.lock().unwrap_or_else(PoisonError::into_inner).insert(volume.clone());
-        first.then(|| Self { silent: silent.clone(), volume: volume.clone() })
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.silent.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.volume);
     }
 }
 
@@ -113,41 +66,4 @@ fn usage(place: &Place, expected: &Expected) -> Result<Option<Vec<Usage>>> {
         line(UsageUnit::Bytes, bytes(found.f_blocks), bytes(found.f_bfree), bytes(found.f_bavail)),
         line(UsageUnit::Inodes, found.f_files, found.f_ffree, found.f_favail),
     ]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bulkhead_domain::ErrorKind;
-    use std::time::Instant;
-
-    #[test]
-    fn one_question_at_a_time() {
-        let silent = Arc::default();
-        let volume = VolumeId::parse("v").unwrap();
-        let turn = Turn::take(&silent, &volume).unwrap();
-        assert!(Turn::take(&silent, &volume).is_none());
-        assert!(Turn::take(&silent, &VolumeId::parse("w").unwrap()).is_some());
-        drop(turn);
-        assert!(Turn::take(&silent, &volume).is_some());
-    }
-
-    #[test]
-    fn no_answer_costs_one_thread_and_no_more_time() {
-        let (silent, volume) = (Arc::default(), VolumeId::parse("v").unwrap());
-        let (release, hang) = std::sync::mpsc::channel::<()>();
-        let started = Instant::now();
-        let late = ask(&silent, &volume, Duration::from_millis(50), move || Ok(hang.recv().is_ok()));
-        assert_eq!(late.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
-        for _ in 0..100 {
-            let again = ask(&silent, &volume, Duration::from_secs(60), || Ok(true));
-            assert_eq!(again.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
-        }
-        assert!(started.elapsed() < Duration::from_secs(10));
-        release.send(()).unwrap();
-        while !silent.lock().unwrap().is_empty() {
-            std::thread::yield_now();
-        }
-        assert!(ask(&silent, &volume, Duration::from_secs(60), || Ok(true)).unwrap());
-    }
 }

@@ -8,7 +8,7 @@ use crate::failpoint;
 use crate::fence::{Place, unmount};
 use crate::fs::format;
 use crate::journal::{FormatState, PublishPhase, PublishRecord, Record, StagePhase, TargetKind};
-use crate::loopdev::{self, LoopInfo};
+use crate::loopdev::{self, LoopInfo, Tag};
 use crate::mounts;
 use bulkhead_domain::node::Unstage;
 use bulkhead_domain::{Error, ErrorKind, Result};
@@ -126,7 +126,7 @@ impl Engine {
 
     /// Writes down how far undoing is. A full disk is no reason to keep mounts: everything here looks at what the kernel
     /// has, so an older record only means to look once more.
-    fn note(&self, record: &Record) -> Result<()> {
+    pub(super) fn note(&self, record: &Record) -> Result<()> {
         match self.journal.store(record) {
             Err(error) if error.kind() == ErrorKind::ResourceExhausted => {
                 tracing::warn!(volume = %record.volume_id, %error, "undoing goes on without the journal");
@@ -187,18 +187,23 @@ impl Engine {
 
     /// Read-only devices that were made for a target.
     pub(super) fn views(&self, record: &Record, target: &Path, loops: &[LoopInfo]) -> Result<Vec<LoopInfo>> {
-        let mut views = Vec::new();
-        if record.publishes.get(target).is_some_and(|publish| publish.kind == TargetKind::File) {
-            let tag = self.tag(&record.volume_id).read_only_view(target);
-            for below in loops {
-                views.extend(loopdev::find_views(&tag, below.number)?);
-            }
-        }
-        Ok(views)
+        views_of(&self.tag(&record.volume_id), record, target, loops)
     }
 }
 
-fn in_the_way(path: &Path) -> Error {
+/// As [`Engine::views`], without the engine.
+pub(super) fn views_of(tag: &Tag, record: &Record, target: &Path, loops: &[LoopInfo]) -> Result<Vec<LoopInfo>> {
+    let mut views = Vec::new();
+    if record.publishes.get(target).is_some_and(|publish| publish.kind == TargetKind::File) {
+        let tag = tag.read_only_view(target);
+        for below in loops {
+            views.extend(loopdev::find_views(&tag, below.number)?);
+        }
+    }
+    Ok(views)
+}
+
+pub(super) fn in_the_way(path: &Path) -> Error {
     Error::failed_precondition(format_args!("something else is mounted on {}; unmount it first", path.display()))
 }
 
@@ -210,6 +215,8 @@ pub(super) fn expected_at_target(
     views: &[LoopInfo],
 ) -> Expected {
     match publish.kind {
+        // Its device was taken away: the mount of the node is all that is left, and can show nothing of the volume.
+        TargetKind::File if loops.is_empty() => Expected::DeadNode(record.loop_number),
         TargetKind::File => Expected::Node(loops.iter().chain(views).map(|info| info.number).collect()),
         TargetKind::Directory => expected_at_staging(record, loops).unwrap_or(Expected::Filesystem(Vec::new())),
     }

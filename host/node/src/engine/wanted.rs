@@ -1,5 +1,6 @@
 //! A plan and a capability, checked: what this host can carry out.
 
+use super::group::mount_group;
 use crate::fs::format::FsKind;
 use crate::fs::options::{MountOptions, attr, mkfs_arguments};
 use bulkhead_domain::capability::{AccessType, VolumeCapability};
@@ -23,31 +24,32 @@ pub(super) struct Wanted {
     /// The device or directory is for reading only.
     pub(super) read_only: bool,
     pub(super) expected_size_bytes: Option<u64>,
+    /// The group that a directory's root gets.
+    pub(super) group: Option<u32>,
 }
 
 impl Wanted {
-    /// Checks all of a plan and of a capability that can be checked without looking at the machine.
+    /// Checks all of a plan and of a capability that can be checked without looking at the machine. `groups`: the driver
+    /// promises VOLUME_MOUNT_GROUP.
     ///
     /// # Errors
     /// InvalidArgument: a mount flag. FailedPrecondition: this host can't do it, or plan and capability don't fit.
-    pub(super) fn new(plan: &Plan, capability: &VolumeCapability) -> Result<Self> {
+    pub(super) fn new(plan: &Plan, capability: &VolumeCapability, groups: bool) -> Result<Self> {
         let flags = MountOptions::from_flags(capability.mount_flags())?;
         if plan.encryption.is_some() {
             return Err(not_yet("encryption"));
         }
-        if matches!(&capability.access_type, AccessType::Mount(mount) if !mount.volume_mount_group.is_empty()) {
-            return Err(not_yet("volume_mount_group"));
-        }
+        let (group, mount_options) = mount_group(plan, capability, groups)?;
         let usage = match (&plan.access, &plan.usage) {
             (Access::PoolImage(_), Usage::Filesystem(filesystem)) => {
                 let fs = fs_kind(filesystem, capability)?;
                 mkfs_arguments(fs, &filesystem.mkfs_options)?;
-                let options = MountOptions::from_plan(Some(fs), &filesystem.mount_options)?.then(flags);
+                let options = MountOptions::from_plan(Some(fs), &mount_options)?.then(flags);
                 Use::Filesystem { plan: filesystem.clone(), fs, options }
             }
             (Access::PoolImage(_), Usage::Block(_)) => Use::Block,
-            (Access::PoolDirectory(_), Usage::Filesystem(filesystem)) => {
-                let options = MountOptions::from_plan(None, &filesystem.mount_options)?.then(flags);
+            (Access::PoolDirectory(_), Usage::Filesystem(_)) => {
+                let options = MountOptions::from_plan(None, &mount_options)?.then(flags);
                 if !options.filesystem.is_empty() {
                     return Err(Error::failed_precondition(
                         "a directory volume takes only flags of the mount itself (ro, nosuid, nodev, noexec, noatime, ...)",
@@ -73,32 +75,26 @@ impl Wanted {
             usage,
             read_only: plan.usage.read_only(),
             expected_size_bytes: plan.expected_size_bytes,
+            group,
         };
         wanted.settle_read_only(capability);
         Ok(wanted)
     }
 
-    /// Where nobody may write, the mount is read-only; where the device is, the journal can't be replayed either.
-    fn settle_read_only(&mut self, capability: &VolumeCapability) {
-        let read_only = self.read_only;
+    /// Mounted so that nobody writes.
+    pub(super) fn set_read_only(&mut self) {
         match &mut self.usage {
             Use::Block => {}
-            Use::Directory { options } => {
-                if read_only || capability.access_mode.is_reader_only() {
-                    options.set |= attr::RDONLY;
-                }
-            }
-            Use::Filesystem { fs, options, .. } if read_only => {
-                options.set |= attr::RDONLY;
-                let key = match fs {
-                    FsKind::Ext4 => "noload",
-                    FsKind::Xfs => "norecovery",
-                };
-                if !options.filesystem.iter().any(|(present, _)| present == key) {
-                    options.filesystem.push((key.to_owned(), None));
-                }
-            }
-            Use::Filesystem { .. } => {}
+            Use::Directory { options } | Use::Filesystem { options, .. } => options.set |= attr::RDONLY,
+        }
+    }
+
+    /// Where nobody may write, the mount is read-only. A file system whose device may be written is mounted for writing
+    /// all the same, so that its targets alone decide.
+    fn settle_read_only(&mut self, capability: &VolumeCapability) {
+        let no_writer = capability.access_mode.is_reader_only() && matches!(self.usage, Use::Directory { .. });
+        if self.read_only || no_writer {
+            self.set_read_only();
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::error::{Context, IoResult, io_error};
 use crate::fence::Place;
 use crate::sys::mount_setattr;
 use bulkhead_domain::{Error, Result};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,12 +15,34 @@ use std::path::Path;
 #[derive(Debug)]
 pub(crate) struct DetachedMount(OwnedFd);
 
+/// What came of mounting a device.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    Mount(DetachedMount),
+    /// The device can't be written, and what its log holds must be written to the file system first (EROFS of ext4 and xfs).
+    LogNotReplayed,
+}
+
+impl Opened {
+    /// # Errors
+    /// FailedPrecondition: the log is not replayed.
+    pub(crate) fn ready(self) -> Result<DetachedMount> {
+        match self {
+            Self::Mount(mount) => Ok(mount),
+            Self::LogNotReplayed => Err(Error::failed_precondition(
+                "the file system was not unmounted cleanly and its log can't be replayed on a read-only device; stage it \
+                 once for writing",
+            )),
+        }
+    }
+}
+
 impl DetachedMount {
     /// Mounts a device's file system, unattached.
     ///
     /// # Errors
     /// FailedPrecondition: the kernel refuses the file system or an option. Mount flags never show in it.
-    pub(crate) fn of_device(fs_name: &str, device: &Path, options: &MountOptions) -> Result<Self> {
+    pub(crate) fn of_device(fs_name: &str, device: &Path, options: &MountOptions) -> Result<Opened> {
         let what = || format!("cannot mount {} as {fs_name}", device.display());
         let context = rustix::mount::fsopen(fs_name, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|e| match e {
             Errno::NODEV => Error::failed_precondition(format_args!("{}: this kernel does not know it", what())),
@@ -37,10 +60,15 @@ impl DetachedMount {
             // What the kernel wrote about it holds the option itself.
             set.map_err(|e| refused(&what(), e, &format!("option {} of the file system is not accepted", index + 1)))?;
         }
-        rustix::mount::fsconfig_create(&context)
-            .map_err(|e| refused(&what(), e, &kernel_messages(&context, options)))?;
+        match rustix::mount::fsconfig_create(&context) {
+            Ok(()) => {}
+            Err(Errno::ROFS) if options.read_only() => return Ok(Opened::LogNotReplayed),
+            Err(e) => return Err(refused(&what(), e, &kernel_messages(&context, options))),
+        }
         let attributes = MountAttrFlags::from_bits_retain(u32::try_from(options.set).unwrap_or(0));
-        rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map(Self).during(what())
+        rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+            .map(|mount| Opened::Mount(Self(mount)))
+            .during(what())
     }
 
     /// A second mount of what is mounted at, or of the file or directory at, `source`.
@@ -50,6 +78,16 @@ impl DetachedMount {
     pub(crate) fn clone_of(source: impl AsFd) -> IoResult<Self> {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
         rustix::mount::open_tree(source, "", flags).map(Self)
+    }
+
+    /// Opens the root of what is mounted, which must be a directory. The descriptor keeps the file system alive, but no
+    /// other mount of it busy.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub(crate) fn open_root(&self) -> IoResult<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.0, ".", flags, rustix::fs::Mode::empty())
     }
 
     /// Sets and clears attributes, MOUNT_ATTR_*.

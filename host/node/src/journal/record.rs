@@ -74,7 +74,7 @@ pub(crate) struct Source {
     pub(crate) pool_path: PathBuf,
     /// Name of the object.
     pub(crate) object: String,
-    /// The object's own id.
+    /// The object's own id; empty while the object of an ephemeral volume is being made.
     pub(crate) uid: String,
     /// Device number of the image or directory.
     pub(crate) dev: u64,
@@ -117,10 +117,13 @@ pub(crate) struct Record {
     pub(crate) capability: CapabilityRecord,
     /// Random, hexadecimal: digests of mount flags of two volumes can't be compared, nor looked up in a table.
     pub(crate) salt: String,
-    /// Below the kubelet root, as the root is called canonically.
+    /// Below the kubelet root, as the root is called canonically; empty of an inline ephemeral volume.
     pub(crate) staging_path: PathBuf,
     pub(crate) phase: StagePhase,
     pub(crate) source: Source,
+    /// Of an inline ephemeral volume: its one target. The object is ours: it is made after this record and goes before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ephemeral: Option<PathBuf>,
     /// Number of the loop device; a hint, checked before it is used.
     pub(crate) loop_number: Option<u32>,
     pub(crate) formatted: FormatState,
@@ -152,6 +155,7 @@ impl Record {
             staging_path,
             phase: StagePhase::Staging,
             source,
+            ephemeral: None,
             loop_number: None,
             formatted: FormatState::None,
             publishes: BTreeMap::new(),

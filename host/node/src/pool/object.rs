@@ -4,11 +4,10 @@ use super::types::{Object, ObjectKind, ObjectSpec, Provisioning};
 use crate::dir::Dir;
 use crate::error::{Context, IoResult};
 use bulkhead_domain::{Error, Result, StringMap};
-use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock, ftruncate};
+use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, OFlags, fallocate, flock, ftruncate, statat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 /// Version of `meta.json` that this host writes, and the newest that it reads.
@@ -20,7 +19,8 @@ pub(super) const DATA: &str = "data";
 pub(super) const USERS: &str = "users";
 /// A map of 4 KiB can take six times that as JSON, if every byte is escaped.
 const META_MAX: u64 = 64 * 1024;
-/// What holds an object's lock takes milliseconds, except where a thick image is being allocated.
+/// What holds an object's lock takes milliseconds, except where it is staged for the first time, or a thick image is being
+/// allocated, or it is being copied to where extents can't be shared.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 const PAUSE: Duration = Duration::from_millis(2);
@@ -84,12 +84,12 @@ impl ObjectDir {
     pub(super) fn describe(&self) -> Result<Option<Object>> {
         let Some(meta) = self.meta()? else { return Ok(None) };
         let payload = match meta.kind {
-            ObjectKind::Image => self.dir.file(IMAGE, OFlags::PATH, 0),
-            ObjectKind::Directory => self.dir.file(DATA, OFlags::PATH, 0),
+            ObjectKind::Image => IMAGE,
+            ObjectKind::Directory => DATA,
         };
-        let allocated_bytes = match payload.map_err(std::io::Error::from).and_then(|file| file.metadata()) {
-            Ok(found) => found.blocks() * 512,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        let allocated_bytes = match statat(&self.dir, payload, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => u64::try_from(found.st_blocks).unwrap_or(0) * 512,
+            Err(Errno::NOENT) => return Ok(None),
             Err(e) => return Err(e).during(format_args!("cannot read object {}", self.dir.path().display())),
         };
         let in_use = !self.users()?.is_empty();
@@ -193,7 +193,7 @@ fn try_lock_until(lock: &File, deadline: Instant) -> IoResult<bool> {
 /// A lock is worth something only while the object is still reached by its name.
 fn still_there(objects: &Dir, object: &ObjectDir) -> IoResult<bool> {
     let held = rustix::fs::fstat(&object.dir)?;
-    match rustix::fs::statat(objects, object.name.as_str(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
+    match statat(objects, object.name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(named) => Ok((named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)),
         Err(Errno::NOENT) => Ok(false),
         Err(e) => Err(e),

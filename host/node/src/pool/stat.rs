@@ -4,12 +4,13 @@ use super::object::ObjectDir;
 use super::types::{LIST_MAX, Object, ObjectKind, PoolInfo, Provisioning};
 use super::{PoolStore, store::Pool};
 use crate::error::{Context, IoResult};
-use bulkhead_domain::Result;
+use bulkhead_domain::{Error, Result};
 use rustix::fs::{OFlags, fstatvfs, ioctl_ficlone};
 use std::io::Write;
 
 impl PoolStore {
-    /// Size and abilities of a pool, as of now.
+    /// Size and abilities of a pool, as of now; thick directories that other processes made or removed count a second later
+    /// at most.
     ///
     /// # Errors
     /// NotFound: no such pool.
@@ -17,13 +18,28 @@ impl PoolStore {
         let pool = self.pool(pool)?;
         let stat =
             fstatvfs(&pool.objects).during(format_args!("cannot read the size of pool {}", pool.path.display()))?;
-        let reserved = thick_directories(pool)?;
+        let reserved = pool.promised.bytes(|| thick_directories(pool))?;
         Ok(PoolInfo {
             total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
             available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize).saturating_sub(reserved),
             reflinks: pool.reflinks,
             directory_quotas: false,
         })
+    }
+
+    /// There is room for `more` bytes that are promised to a thick directory. Nothing is allocated for it, so nothing else would
+    /// refuse what isn't there.
+    ///
+    /// # Errors
+    /// ResourceExhausted.
+    pub(super) fn room_to_promise(&self, pool: &str, more: u64) -> Result<()> {
+        let available = self.stat_pool(pool)?.available_bytes;
+        if more <= available {
+            return Ok(());
+        }
+        Err(Error::resource_exhausted(format_args!(
+            "pool {pool} has {available} bytes that are neither used nor promised, {more} are asked for"
+        )))
     }
 
     /// The object of that name. None: no such object.
@@ -46,28 +62,41 @@ impl PoolStore {
     /// NotFound: no such pool. Unavailable: one of the objects can't be read.
     pub fn list_objects(&self, pool: &str, prefix: &str, after: Option<&str>) -> Result<Vec<Object>> {
         let pool = self.pool(pool)?;
-        let mut names = object_names(pool)?;
-        names.retain(|name| name.starts_with(prefix) && after.is_none_or(|after| name.as_str() > after));
-        names.sort_unstable();
+        // A set of copies is listed whole.
+        pool.settle()?;
+        let mut names = object_names(pool, |name| name.starts_with(prefix) && after.is_none_or(|after| name > after))?;
         let mut found = Vec::with_capacity(names.len().min(LIST_MAX));
-        for name in names {
-            if found.len() == LIST_MAX {
-                break;
+        while found.len() < LIST_MAX && !names.is_empty() {
+            let rest = first_sorted(&mut names, LIST_MAX - found.len());
+            for name in &names {
+                if let Some(object) = ObjectDir::open(&pool.objects, name)? {
+                    found.extend(object.describe()?);
+                }
             }
-            if let Some(object) = ObjectDir::open(&pool.objects, &name)? {
-                found.extend(object.describe()?);
-            }
+            names = rest;
         }
         Ok(found)
     }
 }
 
-/// What is in `objects` under a valid name.
-fn object_names(pool: &Pool) -> Result<Vec<String>> {
+/// Leaves the first `count` in place, sorted, and gives the others, which come after those, in no order: of a pool with many
+/// objects only those are sorted that one answer holds.
+fn first_sorted(names: &mut Vec<String>, count: usize) -> Vec<String> {
+    if names.len() > count {
+        names.select_nth_unstable(count);
+    }
+    let rest = names.split_off(count.min(names.len()));
+    names.sort_unstable();
+    rest
+}
+
+/// What is in `objects` under a valid name, as far as it is wanted.
+fn object_names(pool: &Pool, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
     let names = pool.objects.names().during(format_args!("cannot list pool {}", pool.path.display()))?;
     Ok(names
         .into_iter()
         .filter_map(|name| name.into_string().ok())
+        .filter(|name| wanted(name))
         .filter(|name| bulkhead_domain::limits::object_name("name", name).is_ok())
         .collect())
 }
@@ -75,7 +104,7 @@ fn object_names(pool: &Pool) -> Result<Vec<String>> {
 /// Bytes that are promised to directories.
 fn thick_directories(pool: &Pool) -> Result<u64> {
     let mut sum = 0u64;
-    for name in object_names(pool)? {
+    for name in object_names(pool, |_| true)? {
         let Some(object) = ObjectDir::open(&pool.objects, &name)? else { continue };
         match object.meta()? {
             Some(meta) if meta.kind == ObjectKind::Directory && meta.provisioning == Provisioning::Thick => {

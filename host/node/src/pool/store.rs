@@ -1,47 +1,55 @@
 //! Making, changing and removing objects.
 
-use super::object::{DATA, IMAGE, LOCK, LockedObject, META, META_FORMAT, Meta, ObjectDir, USERS};
-use super::object::{allocate, set_image_size};
-use super::trash::{Maker, remove_tree, sweep, unique_name};
-use super::types::{Object, ObjectKind, ObjectSpec, Provisioning};
+use super::freeze::thaw_for_the_dead;
+use super::object::{IMAGE, LockedObject, Meta, ObjectDir, set_image_size};
+use super::promised::Promised;
+use super::trash::{Maker, sweep, unique_name};
+use super::types::{Object, ObjectKind, ObjectSpec, PoolConfig, Provisioning};
 use crate::dir::Dir;
-use crate::error::{Context, io_error};
+use crate::error::Context;
 use crate::failpoint;
 use bulkhead_domain::{Error, Result, StringMap, limits};
 use rustix::fs::OFlags;
-use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// One pool, open.
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(super) path: PathBuf,
+    pub(super) root: Dir,
     pub(super) objects: Dir,
-    tmp: Dir,
-    trash: Dir,
+    pub(super) tmp: Dir,
+    pub(super) trash: Dir,
+    pub(super) placing: Dir,
+    pub(super) freezing: Dir,
     pub(super) reflinks: bool,
+    pub(super) copy_limit_bytes: u64,
+    pub(super) promised: Promised,
 }
 
 /// All pools of a driver. Blocking; may be used from many threads at once, and by several processes.
 #[derive(Debug, Default)]
 pub struct PoolStore {
     pools: BTreeMap<String, Pool>,
+    pub(super) node_id: String,
 }
 
 impl PoolStore {
-    /// Opens the pools: name → directory, which must exist. Makes what belongs in it and removes what crashes left.
+    /// Opens the pools, by name. Makes what belongs in their directories, thaws what dead processes of this machine left
+    /// frozen, finishes sets of copies that were cut short and removes what crashes left. `node_id`: the CSI node id of
+    /// this machine, by which it knows its own staged volumes again.
     ///
     /// # Errors
     /// InvalidArgument: not a name. FailedPrecondition: no such directory. Unavailable: it can't be used.
-    pub fn open(pools: &BTreeMap<String, PathBuf>) -> Result<Self> {
+    pub fn open(pools: &BTreeMap<String, PoolConfig>, node_id: &str) -> Result<Self> {
         let mut open = BTreeMap::new();
-        for (name, path) in pools {
+        for (name, config) in pools {
             limits::object_name("pool name", name).map_err(Error::invalid_argument)?;
-            open.insert(name.clone(), Pool::open(path).map_err(|e| e.context(format_args!("pool {name}")))?);
+            let pool = Pool::open(config, node_id).map_err(|e| e.context(format_args!("pool {name}")))?;
+            open.insert(name.clone(), pool);
         }
-        Ok(Self { pools: open })
+        Ok(Self { pools: open, node_id: node_id.to_owned() })
     }
 
     /// Names, sorted.
@@ -66,7 +74,7 @@ impl PoolStore {
     /// AlreadyExists: the name is taken. ResourceExhausted: no space (nothing is left). OutOfRange: the file system
     /// can't hold a file of that size. InvalidArgument: name, size or metadata. NotFound: no such pool.
     pub fn create_object(&self, pool: &str, spec: &ObjectSpec) -> Result<Object> {
-        let pool = self.pool_and_name(pool, &spec.name)?;
+        let (name, pool) = (pool, self.pool_and_name(pool, &spec.name)?);
         check(spec.size_bytes, &spec.metadata)?;
         if spec.kind == ObjectKind::Image && spec.size_bytes == 0 {
             return Err(Error::invalid_argument("an image can't have 0 bytes"));
@@ -75,15 +83,15 @@ impl PoolStore {
         if ObjectDir::open(&pool.objects, &spec.name)?.is_some() {
             return Err(taken(&spec.name));
         }
+        if (spec.kind, spec.provisioning) == (ObjectKind::Directory, Provisioning::Thick) {
+            self.room_to_promise(name, spec.size_bytes)?;
+        }
         let maker = Maker::new(&pool.tmp).during(format_args!("cannot make an object in {}", pool.path.display()))?;
         let made = pool.fill(&maker.name, spec).and_then(|object| {
             failpoint::hit("pool-create.written")?;
-            pool.tmp.move_into(&maker.name, &pool.objects, &spec.name).map_err(|e| match e {
-                Errno::EXIST => taken(&spec.name),
-                e => io_error(format_args!("cannot put object {} in place", spec.name), e),
-            })?;
-            pool.objects.sync().during(format_args!("cannot sync pool {}", pool.path.display()))?;
-            Ok(object)
+            let placed = pool.place_one(&maker.name, &spec.name);
+            pool.note_change(spec.kind, spec.provisioning);
+            placed.map(|()| object)
         });
         if made.is_err() {
             pool.discard(&pool.tmp, &maker.name);
@@ -99,6 +107,8 @@ impl PoolStore {
     /// FailedPrecondition: somebody has it staged. Aborted: another operation on it is in progress.
     pub fn delete_object(&self, pool: &str, name: &str) -> Result<()> {
         let pool = self.pool_and_name(pool, name)?;
+        // A set of copies that was cut short is whole first: what is deleted must not come back.
+        pool.settle()?;
         let Some(locked) = LockedObject::open(&pool.objects, name)? else { return Ok(()) };
         if !locked.object.users()?.is_empty() {
             return Err(Error::failed_precondition(format_args!(
@@ -107,7 +117,10 @@ impl PoolStore {
         }
         let what = || format!("cannot delete object {name} of pool {}", pool.path.display());
         let dead = unique_name().during(what())?;
+        // What can't be read can be deleted all the same.
+        let meta = locked.object.meta().ok().flatten();
         pool.objects.move_into(name, &pool.trash, &dead).during(what())?;
+        meta.map_or_else(|| pool.promised.changed(), |meta| pool.note_change(meta.kind, meta.provisioning));
         pool.objects.sync().during(what())?;
         failpoint::hit("pool-delete.moved")?;
         drop(locked);
@@ -115,7 +128,8 @@ impl PoolStore {
         failpoint::hit("pool-delete.done")
     }
 
-    /// Grows an object to `size_bytes`. One that is that large already stays as it is. The loop devices of a staged
+    /// Grows an object to `size_bytes`, or to more if growing it to more was cut short. One that is that large already stays
+    /// as it is. The loop devices of a staged
     /// image grow too.
     ///
     /// # Errors
@@ -131,46 +145,14 @@ impl PoolStore {
                 return Err(Error::failed_precondition(format_args!("object {name} is read-only")));
             }
             if meta.kind == ObjectKind::Image {
-                grow_image(object, meta, size_bytes)?;
+                meta.size_bytes = grow_image(object, meta, size_bytes)?;
                 failpoint::hit("pool-resize.grown")?;
+                return Ok(());
+            }
+            if meta.provisioning == Provisioning::Thick {
+                self.room_to_promise(pool, size_bytes - meta.size_bytes)?;
             }
             meta.size_bytes = size_bytes;
-            Ok(())
-        })
-    }
-
-    /// Changes provisioning and metadata if the object has version `expected`. Thick: the rest of an image is
-    /// allocated. Thin: nothing is freed.
-    ///
-    /// # Errors
-    /// Aborted: another version. NotFound: no such object. ResourceExhausted: no space. InvalidArgument: metadata.
-    pub fn update_object(
-        &self,
-        pool: &str,
-        name: &str,
-        expected: u64,
-        provisioning: Provisioning,
-        metadata: &StringMap,
-    ) -> Result<Object> {
-        check(0, metadata)?;
-        self.change(pool, name, |object, meta| {
-            if meta.version != expected {
-                return Err(Error::aborted(format_args!(
-                    "object {name} has version {}, not {expected}; read it again",
-                    meta.version
-                )));
-            }
-            if provisioning == Provisioning::Thick
-                && meta.provisioning == Provisioning::Thin
-                && meta.kind == ObjectKind::Image
-            {
-                let what = format!("cannot allocate the image of object {name}");
-                let image = object.dir.file(IMAGE, OFlags::RDWR, 0).during(&what)?;
-                allocate(&image, meta.size_bytes).during(&what)?;
-                image.sync_all().during(&what)?;
-            }
-            meta.provisioning = provisioning;
-            meta.metadata = metadata.clone();
             Ok(())
         })
     }
@@ -190,14 +172,16 @@ impl PoolStore {
         change(&locked.object, &mut meta)?;
         if meta != before {
             meta.version += 1;
-            locked.object.write_meta(&meta)?;
+            let written = locked.object.write_meta(&meta);
+            pool.note_change(meta.kind, meta.provisioning);
+            written?;
             failpoint::hit("pool-resize.done")?;
         }
         locked.object.describe()?.ok_or_else(missing)
     }
 }
 
-fn check(size_bytes: u64, metadata: &StringMap) -> Result<()> {
+pub(super) fn check(size_bytes: u64, metadata: &StringMap) -> Result<()> {
     limits::map("metadata", metadata).map_err(Error::invalid_argument)?;
     if size_bytes > limits::MAX_BYTES {
         return Err(Error::out_of_range(format_args!("{size_bytes} bytes are more than a file can have")));
@@ -205,13 +189,13 @@ fn check(size_bytes: u64, metadata: &StringMap) -> Result<()> {
     Ok(())
 }
 
-fn taken(name: &str) -> Error {
+pub(super) fn taken(name: &str) -> Error {
     Error::already_exists(format_args!("object {name} exists"))
 }
 
-/// Grows the file first: a crash before the metadata is written leaves an image that is too large, and asking again puts
-/// that right.
-fn grow_image(object: &ObjectDir, meta: &Meta, size_bytes: u64) -> Result<()> {
+/// Grows the file first: a crash before the metadata is written leaves an image that is too large, and asking again puts that
+/// right. One that is larger than what is asked for stays so, for its size may have been seen: the size that it has.
+fn grow_image(object: &ObjectDir, meta: &Meta, size_bytes: u64) -> Result<u64> {
     let what = format!("cannot grow the image of object {} to {size_bytes} bytes", object.name);
     let image = object.dir.file(IMAGE, OFlags::RDWR, 0).during(&what)?;
     let old = image.metadata().during(&what)?.len();
@@ -222,11 +206,12 @@ fn grow_image(object: &ObjectDir, meta: &Meta, size_bytes: u64) -> Result<()> {
     if !object.users()?.is_empty() {
         crate::loopdev::grow_all_of(&image, &object.name)?;
     }
-    Ok(())
+    Ok(old.max(size_bytes))
 }
 
 impl Pool {
-    fn open(path: &Path) -> Result<Self> {
+    fn open(config: &PoolConfig, node_id: &str) -> Result<Self> {
+        let path = config.path.as_path();
         let root = Dir::open(path).map_err(|e| {
             Error::failed_precondition(format_args!(
                 "{} cannot be opened: {}; make the directory or correct the configuration",
@@ -237,10 +222,28 @@ impl Pool {
         let ensure =
             |name| root.ensure_dir(name, 0o700).during(format_args!("cannot make {}", root.join(name).display()));
         let (objects, tmp, trash) = (ensure("objects")?, ensure("tmp")?, ensure("trash")?);
+        let (placing, freezing) = (ensure("placing")?, ensure("freezing")?);
         let what = || format!("cannot use {}", path.display());
-        sweep(&tmp, &trash).during(what())?;
-        let reflinks = super::stat::probe_reflinks(&tmp).during(what())?;
-        Ok(Self { path: path.to_owned(), objects, tmp, trash, reflinks })
+        // First of all: whoever writes to what is frozen hangs.
+        thaw_for_the_dead(&freezing, &objects, node_id)?;
+        let (path, copy_limit_bytes) = (path.to_owned(), config.copy_limit_bytes);
+        let (reflinks, promised) = (false, Promised::default());
+        let mut pool =
+            Self { path, root, objects, tmp, trash, placing, freezing, reflinks, copy_limit_bytes, promised };
+        // Before the sweep, which would take the parts of a set away. It spares those of one that can't be finished.
+        if let Err(error) = pool.settle() {
+            tracing::error!(pool = %pool.path.display(), %error, "cannot finish what was being put in place");
+        }
+        sweep(&pool.tmp, &pool.trash, |name| Self::is_claimed(&pool.placing, name)).during(what())?;
+        pool.reflinks = super::stat::probe_reflinks(&pool.tmp).during(what())?;
+        Ok(pool)
+    }
+
+    /// An object of that kind came, went or changed.
+    pub(super) fn note_change(&self, kind: ObjectKind, provisioning: Provisioning) {
+        if (kind, provisioning) == (ObjectKind::Directory, Provisioning::Thick) {
+            self.promised.changed();
+        }
     }
 
     /// The directory `objects`.
@@ -258,50 +261,11 @@ impl Pool {
         let what = || format!("cannot make object {}", spec.name);
         self.tmp.make_dir(name, 0o700).during(what())?;
         failpoint::hit("pool-create.made")?;
-        let dir = self.tmp.dir(name).during(what())?;
-        dir.file(LOCK, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, 0o600).during(what())?;
-        dir.make_dir(USERS, 0o700).during(what())?;
-        match spec.kind {
-            ObjectKind::Directory => dir.make_dir(DATA, 0o755).during(what())?,
-            ObjectKind::Image => {
-                let image = dir.file(IMAGE, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, 0o600).during(what())?;
-                set_image_size(&image, spec.provisioning, 0, spec.size_bytes).during(what())?;
-                image.sync_all().during(what())?;
-            }
+        let made = self.skeleton(name, spec.kind).during(what())?;
+        if let Some(image) = &made.image {
+            set_image_size(image, spec.provisioning, 0, spec.size_bytes).during(what())?;
+            image.sync_all().during(what())?;
         }
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let meta = Meta {
-            format: META_FORMAT,
-            uid: unique_name().during(what())?,
-            kind: spec.kind,
-            size_bytes: spec.size_bytes,
-            provisioning: spec.provisioning,
-            metadata: spec.metadata.clone(),
-            version: 1,
-            created_at_ms: u64::try_from(now.as_millis()).unwrap_or(0),
-            read_only: false,
-        };
-        // The last write: it syncs the directory too.
-        let object = ObjectDir { dir, name: spec.name.clone() };
-        object.write_meta(&meta)?;
-        object.describe()?.ok_or_else(|| Error::unavailable(format_args!("{}: {META} vanished", what())))
-    }
-
-    /// Removes what is of no use any more. What can't be removed costs space until the pool is opened again.
-    fn discard(&self, from: &Dir, name: &str) {
-        let removed = (|| {
-            let mut name = name.to_owned();
-            if !std::ptr::eq(from, &self.trash) {
-                let dead = unique_name()?;
-                from.move_into(&name, &self.trash, &dead)?;
-                name = dead;
-            }
-            remove_tree(&self.trash, name.into())
-        })();
-        if let Err(error) = removed
-            && error != Errno::NOENT
-        {
-            tracing::warn!(pool = %self.path.display(), %error, "cannot remove a dead object; it goes at the next start");
-        }
+        Self::complete(made.dir, spec, false)
     }
 }

@@ -93,16 +93,17 @@ fn lock_name(name: &str) -> String {
     format!("{name}{LOCK_SUFFIX}")
 }
 
-/// Removes what is left in `tmp` and `trash`. What can't be removed stays and is logged: it costs space only.
-pub(super) fn sweep(tmp: &Dir, trash: &Dir) -> IoResult<()> {
+/// Removes what is left in `tmp` and `trash`, but for what is `claimed`: that is to become objects. What can't be removed stays
+/// and is logged: it costs space only.
+pub(super) fn sweep(tmp: &Dir, trash: &Dir, claimed: impl Fn(&str) -> bool) -> IoResult<()> {
     let names = tmp.names()?;
     for name in names.iter().filter_map(|name| name.to_str()).filter(|name| !name.ends_with(LOCK_SUFFIX)) {
-        let swept = sweep_one(tmp, trash, name);
+        let swept = sweep_one(tmp, trash, name, &claimed);
         report(tmp, name, swept);
     }
     // Lock files whose maker came no further.
     for name in names.iter().filter_map(|name| name.to_str()?.strip_suffix(LOCK_SUFFIX)) {
-        let swept = sweep_one(tmp, trash, name);
+        let swept = sweep_one(tmp, trash, name, &claimed);
         report(tmp, name, swept);
     }
     for name in trash.names()? {
@@ -120,7 +121,7 @@ fn report(dir: &Dir, name: &str, outcome: IoResult<()>) {
 }
 
 /// Moves one thing from `tmp` to `trash`, unless its maker is alive.
-fn sweep_one(tmp: &Dir, trash: &Dir, name: &str) -> IoResult<()> {
+fn sweep_one(tmp: &Dir, trash: &Dir, name: &str, claimed: impl Fn(&str) -> bool) -> IoResult<()> {
     let lock = match tmp.file(lock_name(name), OFlags::RDWR, 0) {
         Ok(lock) => match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Some(lock),
@@ -130,6 +131,10 @@ fn sweep_one(tmp: &Dir, trash: &Dir, name: &str) -> IoResult<()> {
         Err(Errno::NOENT) => None,
         Err(e) => return Err(e),
     };
+    // Asked only now that its maker is known to be dead: from here on nobody can claim it any more.
+    if claimed(name) {
+        return Ok(());
+    }
     match tmp.move_into(name, trash, unique_name()?) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(e) => return Err(e),

@@ -2,9 +2,30 @@
 
 use bulkhead_domain::StringMap;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Most objects in one answer of [`crate::pool::PoolStore::list_objects`].
 pub const LIST_MAX: usize = 1000;
+
+/// Default of [`PoolConfig::copy_limit_bytes`]: 256 MiB, about a second on a slow disk.
+pub const DEFAULT_COPY_LIMIT_BYTES: u64 = 256 << 20;
+
+/// What the operator says of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// A directory, which must exist.
+    pub path: PathBuf,
+    /// Most bytes that are copied while file systems are frozen, for all volumes of one cut together. Counts only where
+    /// extents can't be shared: there a cut takes as long as copying does, and pods stall meanwhile.
+    pub copy_limit_bytes: u64,
+}
+
+impl PoolConfig {
+    /// A pool in the directory `path`, all else as by default.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), copy_limit_bytes: DEFAULT_COPY_LIMIT_BYTES }
+    }
+}
 
 /// What an object is on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,10 +113,13 @@ pub struct Extent {
     pub size_bytes: u64,
 }
 
+/// Most ranges in one [`ExtentPage`].
+pub const EXTENTS_MAX: usize = 1000;
+
 /// One page of ranges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtentPage {
-    /// Rising, not overlapping; at most 1,000.
+    /// Rising, not overlapping; at most [`EXTENTS_MAX`].
     pub extents: Vec<Extent>,
     /// Offset of the next page; none = the end.
     pub next_offset: Option<u64>,

@@ -4,12 +4,14 @@
 //! process and the machine's memory, so an object is in use also while the node that has it staged restarts.
 
 use super::object::{LockedObject, ObjectDir, USERS};
+use crate::dir::Dir;
 use crate::error::Context;
 use bulkhead_domain::{Error, Result};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::path::PathBuf;
 
 /// A volume of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +39,7 @@ impl ObjectDir {
     /// File names of all users. Empty also if the object vanishes meanwhile.
     pub(super) fn users(&self) -> Result<Vec<String>> {
         let what = || format!("cannot read the users of object {}", self.dir.path().display());
-        match self.dir.dir(USERS).and_then(|users| users.names()) {
+        match self.dir.dir(USERS).and_then(Dir::into_names) {
             Ok(names) => Ok(names
                 .into_iter()
                 .map(|name| name.to_string_lossy().into_owned())
@@ -46,6 +48,19 @@ impl ObjectDir {
             Err(Errno::NOENT) => Ok(Vec::new()),
             Err(e) => Err(e).during(what()),
         }
+    }
+}
+
+impl ObjectDir {
+    /// All users with the files they are noted in. None: what is in the file can't be understood.
+    pub(super) fn known_users(&self) -> Result<Vec<(PathBuf, Option<User>)>> {
+        let mut found = Vec::new();
+        for id in self.users()? {
+            let users = self.dir.dir(USERS).during("cannot open the users of an object")?;
+            let Some(bytes) = users.read(&id, 4096)? else { continue };
+            found.push((users.join(&id), serde_json::from_slice(&bytes).ok()));
+        }
+        Ok(found)
     }
 }
 
@@ -106,7 +121,7 @@ impl LockedObject {
     }
 
     /// Opens the directory that holds a directory object's files.
-    pub(crate) fn data(&self) -> Result<crate::dir::Dir> {
+    pub(crate) fn data(&self) -> Result<Dir> {
         self.object
             .dir
             .dir(super::object::DATA)

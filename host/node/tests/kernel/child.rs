@@ -1,7 +1,8 @@
 //! One operation in a process of its own, to be killed.
 
-use crate::env::{Env, Kind, POOL, assert_data, write_data};
+use crate::env::{Env, Kind, POOL, assert_data, read_only, write_data};
 use bulkhead_domain::Result;
+use bulkhead_node::pool::{CopyOrder, Object, ObjectSpec, PoolStore, Provisioning};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -50,6 +51,8 @@ fn perform(env: &Env, operation: &str, kind: Kind) -> Result<()> {
         "unstage" => engine.unstage(&env.unstage("v")),
         "publish" => engine.publish(&env.publish("v", kind, "pod", false)),
         "publish-read-only" => engine.publish(&env.publish("v", kind, "pod", true)),
+        "publish-ephemeral" => engine.publish_ephemeral(&env.ephemeral("v", kind, "pod")),
+        "stage-read-only" => engine.stage(&read_only(env.stage("v", kind))),
         "unpublish" => engine.unpublish(&env.unpublish("v", "pod")),
         "expand" => engine.expand(&env.expand("v", env.staging("v"), 2 * kind.size())).map(drop),
         "life" => life(env, &engine, kind),
@@ -59,8 +62,23 @@ fn perform(env: &Env, operation: &str, kind: Kind) -> Result<()> {
         }
         "pool-delete" => pools.delete_object(POOL, "v"),
         "pool-resize" => pools.resize_object(POOL, "v", 2 * kind.size()).map(drop),
+        "pool-thin" => {
+            let version = pools.stat_object(POOL, "v")?.unwrap().version;
+            pools.update_object(POOL, "v", version, Provisioning::Thin, &Default::default()).map(drop)
+        }
+        "pool-copy" => pools.copy_objects(POOL, &copies_of_all(pools)).map(drop),
         other => panic!("no operation {other}"),
     }
+}
+
+/// One copy of every object, `copy-NAME`, never to change.
+pub fn copies_of_all(pools: &PoolStore) -> Vec<CopyOrder> {
+    let copy = |object: Object| CopyOrder {
+        source: object.spec.name.clone(),
+        target: ObjectSpec { name: format!("copy-{}", object.spec.name), ..object.spec },
+        read_only: true,
+    };
+    pools.list_objects(POOL, "", None).unwrap().into_iter().map(copy).collect()
 }
 
 /// All of a volume's life but its end.

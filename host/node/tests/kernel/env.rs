@@ -1,11 +1,13 @@
 //! A machine for one test: pool, kubelet root, state; and what is left on it.
 
 use bulkhead_domain::capability::{AccessMode, AccessType, MountAccess, MountFlags, VolumeCapability};
-use bulkhead_domain::node::{NodeExpand, Publish, Stage, Stats, Unpublish, Unstage};
-use bulkhead_domain::plan::{Access, BlockUsage, Filesystem, FormatPolicy, FsckPolicy, Plan, PoolObject, Usage};
+use bulkhead_domain::node::{NodeExpand, NodeHealth, Publish, PublishEphemeral, Stage, Stats, Unpublish, Unstage};
+use bulkhead_domain::plan::{
+    Access, BlockUsage, EphemeralPlan, Filesystem, FormatPolicy, FsckPolicy, Plan, PoolObject, Usage,
+};
 use bulkhead_domain::volume::VolumeId;
 use bulkhead_domain::{Error, ErrorKind};
-use bulkhead_node::pool::{ObjectKind, ObjectSpec, Provisioning};
+use bulkhead_node::pool::{ObjectKind, ObjectSpec, PoolConfig, PoolStore, Provisioning};
 use bulkhead_node::{Engine, EngineConfig};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,8 @@ pub const MIB: u64 = 1 << 20;
 /// mkfs.xfs makes nothing smaller.
 pub const XFS_MIN: u64 = 320 * MIB;
 pub const POOL: &str = "fast";
+/// Holds the pool's file system, if it has one of its own.
+const POOL_FILE: &str = "pool-file-system";
 
 /// What a volume is in a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,13 +96,31 @@ impl Env {
             kubelet_root: self.kubelet(),
             driver: "test.csi.bulkhead.dev".into(),
             node_id: "node-1".into(),
-            pools: [(POOL.to_owned(), self.pool())].into(),
+            pools: [(POOL.to_owned(), PoolConfig::new(self.pool()))].into(),
             single_node_multi_writer: true,
+            volume_mount_group: true,
         }
     }
 
     pub fn engine(&self) -> Engine {
         Engine::open(self.config()).unwrap()
+    }
+
+    /// The pools alone, as another process of the same node has them.
+    pub fn store(&self) -> PoolStore {
+        self.store_of(PoolConfig::new(self.pool()), "node-1")
+    }
+
+    pub fn store_of(&self, pool: PoolConfig, node_id: &str) -> PoolStore {
+        PoolStore::open(&[(POOL.to_owned(), pool)].into(), node_id).unwrap()
+    }
+
+    /// Puts a file system of its own under the pool: one that can share extents, or one that can't.
+    pub fn pool_on(&self, kind: Kind, size: u64) {
+        let file = self.root.join(POOL_FILE);
+        fs::File::create(&file).unwrap().set_len(size).unwrap();
+        tool(&format!("mkfs.{}", kind.name()), &["-q", file.to_str().unwrap()]);
+        tool("mount", &["-o", "loop", file.to_str().unwrap(), self.pool().to_str().unwrap()]);
     }
 
     /// Makes the object of a volume.
@@ -121,7 +143,10 @@ impl Env {
     /// Staging path; the directory is made, as a CO does.
     pub fn staging(&self, name: &str) -> PathBuf {
         let path = self.kubelet().join("plugins").join(name);
-        fs::create_dir_all(&path).unwrap();
+        // A dead file system may be mounted there.
+        if let Err(error) = fs::create_dir_all(&path) {
+            assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists, "{error}");
+        }
         path
     }
 
@@ -132,19 +157,19 @@ impl Env {
         parent.join("mount")
     }
 
-    /// All mounts below the temporary directory, deepest last.
+    /// All mounts below the temporary directory but the pool's own, deepest last.
     pub fn mounts(&self) -> Vec<PathBuf> {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let mut mounts: Vec<PathBuf> = table
             .lines()
             .map(|line| PathBuf::from(line.split(' ').nth(4).unwrap()))
-            .filter(|path| path.starts_with(&self.root))
+            .filter(|path| path.starts_with(&self.root) && *path != self.pool())
             .collect();
         mounts.sort();
         mounts
     }
 
-    /// All loop devices on files in the temporary directory, and devices on those.
+    /// All loop devices on files in the temporary directory but the pool's own, and devices on those.
     pub fn loops(&self) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         let all: Vec<(String, String)> = fs::read_dir("/sys/block")
@@ -157,7 +182,8 @@ impl Env {
             .collect();
         for _ in 0..3 {
             for (device, backing) in &all {
-                let ours = backing.starts_with(self.root.to_str().unwrap()) || found.contains(backing);
+                let below = backing.starts_with(self.root.to_str().unwrap()) && !backing.ends_with(POOL_FILE);
+                let ours = below || found.contains(backing);
                 if ours && !found.contains(device) {
                     found.push(device.clone());
                 }
@@ -204,6 +230,10 @@ impl Drop for Env {
         }
         for device in devices.iter().rev() {
             let _ = Command::new("losetup").args(["-d", device]).status();
+        }
+        // Its own device detaches itself.
+        if self.root.join(POOL_FILE).exists() {
+            let _ = rustix::mount::unmount(self.pool(), rustix::mount::UnmountFlags::DETACH);
         }
     }
 }
@@ -276,6 +306,41 @@ impl Env {
         }
     }
 
+    pub fn ephemeral(&self, name: &str, kind: Kind, pod: &str) -> PublishEphemeral {
+        PublishEphemeral {
+            volume_id: volume(name),
+            target_path: self.target(pod),
+            capability: capability_with(kind, AccessMode::SingleNodeWriter, &[]),
+            read_only: false,
+            plan: EphemeralPlan {
+                pool: POOL.into(),
+                size_bytes: kind.size(),
+                image: kind != Kind::Directory,
+                filesystem: filesystem(kind),
+            },
+        }
+    }
+
+    pub fn health(&self, name: &str, path: Option<PathBuf>) -> NodeHealth {
+        NodeHealth { volume_id: volume(name), volume_path: path }
+    }
+
+    /// Names of all objects in the pool.
+    pub fn objects(&self) -> Vec<String> {
+        let objects = fs::read_dir(self.pool().join("objects")).unwrap();
+        objects.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    /// All that a reboot takes.
+    pub fn reboot(&self) {
+        for mount in self.mounts().iter().rev() {
+            tool("umount", &[mount.to_str().unwrap()]);
+        }
+        for device in self.loops().iter().rev() {
+            tool("losetup", &["-d", device]);
+        }
+    }
+
     pub fn unpublish(&self, name: &str, pod: &str) -> Unpublish {
         Unpublish { volume_id: volume(name), target_path: self.target(pod) }
     }
@@ -287,6 +352,15 @@ impl Env {
     pub fn expand(&self, name: &str, path: PathBuf, required: u64) -> NodeExpand {
         NodeExpand { volume_id: volume(name), volume_path: path, required_bytes: Some(required), limit_bytes: None }
     }
+}
+
+/// The same, for reading only: its plan says so, as after an attach for reading.
+pub fn read_only(mut stage: Stage) -> Stage {
+    match &mut stage.plan.usage {
+        Usage::Filesystem(plan) => plan.read_only = true,
+        Usage::Block(plan) => plan.read_only = true,
+    }
+    stage
 }
 
 /// Asserts the kind of an error.
@@ -308,6 +382,7 @@ pub fn write_data(target: &Path, kind: Kind) {
     file.sync_all().unwrap();
 }
 
+const DATA: &[u8] = b"what a tenant wrote";
 #[track_caller]
 pub fn assert_data(target: &Path, kind: Kind) {
     let mut found = vec![0; DATA.len()];
@@ -316,9 +391,7 @@ pub fn assert_data(target: &Path, kind: Kind) {
     assert_eq!(found, DATA);
 }
 
-const DATA: &[u8] = b"what a tenant wrote";
-
-/// A program of the system, which must succeed.
+/// A program, which must succeed.
 #[track_caller]
 pub fn tool(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();

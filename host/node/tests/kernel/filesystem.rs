@@ -160,14 +160,6 @@ fn unsupported() {
     assert!(message.contains("lvm is not supported by this host yet"), "{message}");
     assert!(with(&|stage| stage.plan.expected_size_bytes = Some(65 * MIB)).contains("expects"));
     assert!(with(&|stage| stage.capability = capability(Kind::Block)).contains("differ"));
-    for kind in [Kind::Ext4, Kind::Directory] {
-        let message = with(&|stage| {
-            stage.plan = plan("v", kind);
-            let AccessType::Mount(mount) = &mut stage.capability.access_type else { panic!() };
-            mount.volume_mount_group = "1000".into();
-        });
-        assert!(message.contains("volume_mount_group is not supported"), "{message}");
-    }
     let message = with(&|stage| {
         let AccessType::Mount(mount) = &mut stage.capability.access_type else { panic!() };
         mount.fs_type = "xfs".into();

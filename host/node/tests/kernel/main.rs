@@ -10,17 +10,28 @@
 
 mod block;
 mod child;
+mod copies;
+mod copy;
+mod cut;
 mod directory;
 mod env;
+mod ephemeral;
+mod ephemeral_kill;
 mod expand;
+mod extents;
 mod filesystem;
 mod format;
+mod group;
+mod health;
 mod helpers;
 mod kill;
+mod matrix;
 mod paths;
 mod pool;
+mod provisioning;
 mod publish;
 mod recovery;
+mod shared;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
@@ -62,12 +73,23 @@ fn run(arguments: &[String]) -> ExitCode {
         block::TESTS,
         directory::TESTS,
         publish::TESTS,
+        matrix::TESTS,
+        ephemeral::TESTS,
+        ephemeral_kill::TESTS,
+        health::TESTS,
+        group::TESTS,
+        copies::TESTS,
+        shared::TESTS,
         paths::TESTS,
         expand::TESTS,
         recovery::TESTS,
         helpers::TESTS,
         pool::TESTS,
         kill::TESTS,
+        copy::TESTS,
+        cut::TESTS,
+        extents::TESTS,
+        provisioning::TESTS,
     ]
     .concat();
     let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();

@@ -4,7 +4,7 @@ use crate::Test;
 use crate::child::{Ended, operation};
 use crate::env::*;
 use bulkhead_domain::ErrorKind;
-use bulkhead_node::pool::{ObjectKind, ObjectSpec, PoolStore, Provisioning};
+use bulkhead_node::pool::{ObjectKind, ObjectSpec, Provisioning};
 use std::fs;
 
 pub const TESTS: &[Test] = &[
@@ -17,7 +17,7 @@ fn full() {
     let env = Env::new();
     let pool = env.pool();
     tool("mount", &["-t", "tmpfs", "-o", "size=32m", "none", pool.to_str().unwrap()]);
-    let store = PoolStore::open(&[(POOL.to_owned(), pool.clone())].into()).unwrap();
+    let store = env.store();
     let spec = |name: &str, size_bytes| ObjectSpec {
         name: name.into(),
         kind: ObjectKind::Image,
@@ -55,7 +55,7 @@ fn reflinks() {
     fs::File::create(&image).unwrap().set_len(XFS_MIN).unwrap();
     tool("mkfs.xfs", &["-q", image.to_str().unwrap()]);
     tool("mount", &["-o", "loop", image.to_str().unwrap(), env.pool().to_str().unwrap()]);
-    let store = PoolStore::open(&[(POOL.to_owned(), env.pool())].into()).unwrap();
+    let store = env.store();
     assert!(store.stat_pool(POOL).unwrap().reflinks);
     drop(store);
     // A whole life on a pool that is a file system of its own.
@@ -76,23 +76,27 @@ fn reflinks() {
     fs::File::create(&root).unwrap().set_len(64 * MIB).unwrap();
     tool("mkfs.ext4", &["-q", root.to_str().unwrap()]);
     tool("mount", &["-o", "loop", root.to_str().unwrap(), env.pool().to_str().unwrap()]);
-    let store = PoolStore::open(&[(POOL.to_owned(), env.pool())].into()).unwrap();
+    let store = env.store();
     assert!(!store.stat_pool(POOL).unwrap().reflinks);
     drop(store);
     tool("umount", &[env.pool().to_str().unwrap()]);
 }
 
 fn killed() {
-    for name in bulkhead_node::failpoint::ALL.iter().filter(|name| name.starts_with("pool-")) {
-        let env = Env::new();
+    let alone = ["pool-create", "pool-resize", "pool-delete"];
+    for name in bulkhead_node::failpoint::ALL {
         let operation_name = name.split('.').next().unwrap();
+        if !alone.contains(&operation_name) {
+            continue;
+        }
+        let env = Env::new();
         if operation_name != "pool-create" {
             env.create(&env.engine(), "v", Kind::Ext4);
         }
         assert_eq!(operation(&env, operation_name, Kind::Ext4, &format!("{name}=kill")), Ended::Killed, "{name}");
         // Opening sweeps; then the object is there whole or not at all.
         let engine = env.engine();
-        for left in ["tmp", "trash"] {
+        for left in ["tmp", "trash", "placing", "freezing"] {
             let left: Vec<_> = fs::read_dir(env.pool().join(left)).unwrap().collect();
             assert!(left.is_empty(), "{name}: {left:?}");
         }

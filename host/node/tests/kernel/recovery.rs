@@ -20,16 +20,6 @@ pub const TESTS: &[Test] = &[
     ("recovery::a_full_state_disk", full_state_disk),
 ];
 
-/// All that a reboot takes.
-fn forget(env: &Env) {
-    for mount in env.mounts().iter().rev() {
-        tool("umount", &[mount.to_str().unwrap()]);
-    }
-    for device in env.loops().iter().rev() {
-        tool("losetup", &["-d", device]);
-    }
-}
-
 fn reboot(stage: bool) {
     for kind in Kind::ALL {
         let env = Env::new();
@@ -39,7 +29,7 @@ fn reboot(stage: bool) {
         engine.publish(&env.publish("v", kind, "a", false)).unwrap();
         write_data(&env.target("a"), kind);
         drop(engine);
-        forget(&env);
+        env.reboot();
         let engine = env.engine();
         refused(engine.publish(&env.publish("v", kind, "a", false)), ErrorKind::FailedPrecondition);
         if stage {
@@ -91,7 +81,7 @@ fn number_taken() {
     env.create(&engine, "v", Kind::Ext4);
     engine.stage(&env.stage("v", Kind::Ext4)).unwrap();
     let device = env.loops()[0].clone();
-    forget(&env);
+    env.reboot();
     let foreign = env.root().join("foreign");
     fs::File::create(&foreign).unwrap().set_len(MIB).unwrap();
     // Another test on this machine may take the number first; then the file gets any number, and this shows less.
@@ -102,7 +92,7 @@ fn number_taken() {
     let before = env.loops();
     engine.unstage(&env.unstage("v")).unwrap();
     assert_eq!(env.loops(), before);
-    forget(&env);
+    env.reboot();
     env.assert_clean();
 }
 
@@ -158,7 +148,7 @@ fn another_object() {
     env.create(&engine, "v", Kind::Ext4);
     let ended = crate::child::operation(&env, "stage", Kind::Ext4, "stage.formatted=kill");
     assert_eq!(ended, crate::child::Ended::Killed);
-    forget(&env);
+    env.reboot();
     // Somebody removes the object by force, and a new one gets data.
     fs::remove_dir_all(env.pool().join("objects/v")).unwrap();
     env.create(&engine, "v", Kind::Ext4);

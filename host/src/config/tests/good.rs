@@ -24,6 +24,7 @@ fn the_smallest_file() {
                 id: "host-1".into(),
                 kubelet_root: "/var/lib/kubelet".into(),
                 kubelet_root_at: place(1, 10),
+                directory: None,
                 labels: [].into(),
             },
             drivers: vec![DriverConfig {
@@ -31,7 +32,7 @@ fn the_smallest_file() {
                 name_at: place(3, 11),
                 endpoint: "/run/a.sock".into(),
                 endpoint_at: place(4, 15),
-                csi: CsiVersion::V1_12,
+                csi: bulkhead_domain::offer::CsiVersion::V1_12,
                 offer: Offering::default(),
                 backend: BackendConfig {
                     source: "/etc/bulkhead/a.wasm".into(),
@@ -153,7 +154,7 @@ fn settings_are_flattened_as_written() {
 #[test]
 fn grants() {
     let grants = &full().drivers[0].backend.grants;
-    assert_eq!(grants.pools["fast"], Pool { path: "/srv/fast".into(), at: place(31, 25) });
+    assert_eq!(grants.pools["fast"], Pool { path: "/srv/fast".into(), copy_limit_bytes: 256 << 20, at: place(31, 25) });
     assert_eq!(grants.pools["bulk"].path.as_os_str(), "/etc/bulkhead/bulk");
     assert!(grants.state);
     assert_eq!(grants.secrets, Some(SecretsGrant { sign: false, reveal: true }));

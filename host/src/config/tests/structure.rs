@@ -41,7 +41,7 @@ fn unknown_keys_at_each_level() {
     one(&with("version: 1", "version: 1\nverison: 1"), &format!("2:1: verison: unknown key: {top}"));
     one(
         &with("version: 1", "version: 1\nnode: { ID: x }"),
-        "2:9: node.ID: unknown key: possible here are id, kubeletRoot, labels",
+        "2:9: node.ID: unknown key: possible here are id, kubeletRoot, directory, labels",
     );
     one(
         &with("version: 1", "version: 1\nlimits: { cpu: 1 }"),
@@ -66,7 +66,7 @@ fn unknown_keys_at_each_level() {
     );
     one(
         &with("source: a.wasm", "source: a.wasm\n      grants:\n        pools:\n          fast:\n            dir: x"),
-        "10:13: drivers[0].backend.grants.pools.fast.dir: unknown key: possible here are path",
+        "10:13: drivers[0].backend.grants.pools.fast.dir: unknown key: possible here are path, copyLimit",
     );
     one(
         &with("source: a.wasm", "source: a.wasm\n      grants: { http: [{ url: x }] }"),

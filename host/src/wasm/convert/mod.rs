@@ -1,17 +1,28 @@
 //! Between the WIT and the domain. Whatever a guest says is untrusted: every id, name, map, size and list that comes in is
 //! checked here and nowhere else.
 
+mod attach;
+mod health;
 mod node;
 mod plan;
 mod pools;
+mod snapshots;
 mod volumes;
 
+pub use attach::attach_request;
+pub use health::{health_page, storage_problems, volume_problems};
 pub use node::{facts_to_wit, node_info, plan_request};
-pub use plan::plan;
-pub use pools::{object_spec, object_to_wit, pool_info_to_wit, pool_metadata, provisioning};
+pub use plan::{ephemeral_plan, plan};
+pub use pools::{
+    copy_order, extent_page_to_wit, object_spec, object_to_wit, pool_info_to_wit, pool_metadata, provisioning,
+};
+pub use snapshots::{
+    block_page, group_members, group_request, group_snapshot, snapshot, snapshot_filter, snapshot_page,
+    snapshot_request,
+};
 pub use volumes::{
-    available, capacity_request, create_request, expand_request, expanded, listed_volume, page_request,
-    validate_request, volume, volume_page,
+    available, capability_to_wit, capacity_request, create_request, expand_request, expanded, listed_volume,
+    page_request, validate_request, volume, volume_page,
 };
 
 use super::bindings::{
@@ -28,6 +39,8 @@ use bulkhead_domain::{
 };
 use std::time::Duration;
 
+/// Most entries that a backend is asked for at once.
+pub const MOST_ENTRIES: u32 = limits::LIST_ENTRIES as u32;
 /// Longest that a backend may ask the client to wait.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
@@ -102,6 +115,11 @@ pub fn info(info: offered::identity::Info) -> Info {
     }
 }
 
+/// A publish context from the guest.
+pub fn publish_context(pairs: Vec<(String, String)>) -> Result<StringMap, Violation> {
+    map("publish-context", pairs)
+}
+
 /// A map from a guest: keys unique, within CSI's limits.
 fn map(what: &str, pairs: Vec<(String, String)>) -> Result<StringMap, Violation> {
     limits::map_pairs(what, pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())))?;
@@ -110,7 +128,8 @@ fn map(what: &str, pairs: Vec<(String, String)>) -> Result<StringMap, Violation>
     if map.len() == count { Ok(map) } else { Err(format!("{what} has a key twice")) }
 }
 
-fn map_to_wit(map: StringMap) -> Vec<(String, String)> {
+/// A map, for the guest.
+pub fn map_to_wit(map: StringMap) -> Vec<(String, String)> {
     map.into_iter().collect()
 }
 

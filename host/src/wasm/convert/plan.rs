@@ -2,13 +2,13 @@
 //! against its fences.
 
 use super::list;
-use crate::wasm::bindings::imports::plan_types as wit;
+use crate::wasm::bindings::{imports::plan_types as wit, offered};
 use bulkhead_domain::{
     limits::{self, Violation},
     plan::{
-        Access, BlockUsage, Chap, ClusterKind, DeviceIdentity, DeviceMatch, Encryption, FibreChannel, Filesystem,
-        FormatPolicy, FsckPolicy, FuseCluster, Iscsi, IscsiPortal, LocalDevice, Lvm, MultipathPolicy, Nfs, NvmeOf,
-        NvmeTransport, Plan, PoolObject, Rbd, SecretRef, Smb, Usage,
+        Access, BlockUsage, Chap, ClusterKind, DeviceIdentity, DeviceMatch, Encryption, EphemeralPlan, FibreChannel,
+        Filesystem, FormatPolicy, FsckPolicy, FuseCluster, Iscsi, IscsiPortal, LocalDevice, Lvm, MultipathPolicy, Nfs,
+        NvmeOf, NvmeTransport, Plan, PoolObject, Rbd, SecretRef, Smb, Usage,
     },
 };
 
@@ -225,26 +225,38 @@ fn local_device(it: wit::LocalDevice) -> Checked<LocalDevice> {
 fn usage(usage: wit::Usage) -> Checked<Usage> {
     Ok(match usage {
         wit::Usage::Block(block) => Usage::Block(BlockUsage { read_only: block.read_only }),
-        wit::Usage::Filesystem(fs) => Usage::Filesystem(Filesystem {
-            fs_type: {
-                limits::text("fs-type", &fs.fs_type, limits::STRING_BYTES)?;
-                fs.fs_type
-            },
-            format: match fs.format {
-                wit::FormatPolicy::IfEmpty => FormatPolicy::IfEmpty,
-                wit::FormatPolicy::Never => FormatPolicy::Never,
-            },
-            mkfs_options: texts("mkfs-options", fs.mkfs_options)?,
-            mount_options: texts("mount-options", fs.mount_options)?,
-            fsck: match fs.fsck {
-                wit::FsckPolicy::None => FsckPolicy::None,
-                wit::FsckPolicy::Preen => FsckPolicy::Preen,
-                wit::FsckPolicy::CheckOnly => FsckPolicy::CheckOnly,
-            },
-            grow: fs.grow,
-            read_only: fs.read_only,
-        }),
+        wit::Usage::Filesystem(fs) => Usage::Filesystem(filesystem(fs)?),
     })
+}
+
+fn filesystem(fs: wit::Filesystem) -> Checked<Filesystem> {
+    limits::text("fs-type", &fs.fs_type, limits::STRING_BYTES)?;
+    Ok(Filesystem {
+        fs_type: fs.fs_type,
+        format: match fs.format {
+            wit::FormatPolicy::IfEmpty => FormatPolicy::IfEmpty,
+            wit::FormatPolicy::Never => FormatPolicy::Never,
+        },
+        mkfs_options: texts("mkfs-options", fs.mkfs_options)?,
+        mount_options: texts("mount-options", fs.mount_options)?,
+        fsck: match fs.fsck {
+            wit::FsckPolicy::None => FsckPolicy::None,
+            wit::FsckPolicy::Preen => FsckPolicy::Preen,
+            wit::FsckPolicy::CheckOnly => FsckPolicy::CheckOnly,
+        },
+        grow: fs.grow,
+        read_only: fs.read_only,
+    })
+}
+
+/// The plan of an inline ephemeral volume.
+pub fn ephemeral_plan(plan: offered::ephemeral::EphemeralPlan) -> Checked<EphemeralPlan> {
+    limits::object_name("pool", &plan.pool)?;
+    if plan.size_bytes == 0 || plan.size_bytes > limits::MAX_BYTES {
+        return Err("size-bytes is 0 or larger than 2^63 - 1".into());
+    }
+    let filesystem = filesystem(plan.filesystem)?;
+    Ok(EphemeralPlan { pool: plan.pool, size_bytes: plan.size_bytes, image: plan.image, filesystem })
 }
 
 fn encryption(encryption: wit::Encryption) -> Checked<Encryption> {

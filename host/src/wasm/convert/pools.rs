@@ -2,7 +2,7 @@
 
 use super::{map, map_to_wit};
 use crate::{
-    imports::{Object, ObjectKind, ObjectSpec, PoolInfo, Provisioning},
+    imports::{CopyOrder, ExtentPage, Object, ObjectKind, ObjectSpec, PoolInfo, Provisioning},
     wasm::bindings::imports::pools as wit,
 };
 use bulkhead_domain::{Error, Result, StringMap};
@@ -65,5 +65,19 @@ pub fn pool_info_to_wit(info: PoolInfo) -> wit::PoolInfo {
         available_bytes: info.available_bytes,
         reflinks: info.reflinks,
         directory_quotas: info.directory_quotas,
+    }
+}
+
+/// One copy of a set.
+pub fn copy_order(order: wit::CopyOrder) -> Result<CopyOrder> {
+    Ok(CopyOrder { source: order.source, target: object_spec(order.target)?, read_only: order.read_only })
+}
+
+/// A page of extents, for the guest.
+pub fn extent_page_to_wit(page: ExtentPage) -> wit::ExtentPage {
+    let extents = page.extents.into_iter();
+    wit::ExtentPage {
+        extents: extents.map(|e| wit::Extent { byte_offset: e.byte_offset, size_bytes: e.size_bytes }).collect(),
+        next_offset: page.next_offset,
     }
 }

@@ -1,12 +1,12 @@
 //! Volumes, pages, capacity, expansion.
 
-use super::{list, map, map_to_wit, topology};
+use super::{MOST_ENTRIES, list, map, map_to_wit, topology};
 use crate::{
     ops::{ports::CreateOrder, token::MAX_TOKEN_BYTES},
     wasm::bindings::{imports::types as wit, offered},
 };
 use bulkhead_domain::{
-    capability::{AccessMode, AccessType, VolumeCapability},
+    capability::{AccessMode, AccessType, MountAccess, VolumeCapability},
     capacity::CapacityRange,
     limits::{self, Violation},
     request::{ExpandVolume, GetCapacity, ValidateVolumeCapabilities},
@@ -16,7 +16,8 @@ use bulkhead_domain::{
     },
 };
 
-pub(super) fn capability_to_wit(capability: VolumeCapability) -> wit::VolumeCapability {
+/// A capability, for the guest.
+pub fn capability_to_wit(capability: VolumeCapability) -> wit::VolumeCapability {
     wit::VolumeCapability {
         access_type: match capability.access_type {
             AccessType::Block => wit::AccessType::Block,
@@ -38,6 +39,33 @@ pub(super) fn capability_to_wit(capability: VolumeCapability) -> wit::VolumeCapa
     }
 }
 
+/// A capability from the guest; it has no mount flags.
+pub(super) fn capability_from_wit(capability: wit::VolumeCapability) -> Result<VolumeCapability, Violation> {
+    Ok(VolumeCapability {
+        access_type: match capability.access_type {
+            wit::AccessType::Block => AccessType::Block,
+            wit::AccessType::Mount(mount) => {
+                limits::text("fs-type", &mount.fs_type, limits::STRING_BYTES)?;
+                limits::text("volume-mount-group", &mount.volume_mount_group, limits::STRING_BYTES)?;
+                AccessType::Mount(MountAccess {
+                    fs_type: mount.fs_type,
+                    volume_mount_group: mount.volume_mount_group,
+                    ..MountAccess::default()
+                })
+            }
+        },
+        access_mode: match capability.access_mode {
+            wit::AccessMode::SingleNodeWriter => AccessMode::SingleNodeWriter,
+            wit::AccessMode::SingleNodeReaderOnly => AccessMode::SingleNodeReaderOnly,
+            wit::AccessMode::MultiNodeReaderOnly => AccessMode::MultiNodeReaderOnly,
+            wit::AccessMode::MultiNodeSingleWriter => AccessMode::MultiNodeSingleWriter,
+            wit::AccessMode::MultiNodeMultiWriter => AccessMode::MultiNodeMultiWriter,
+            wit::AccessMode::SingleNodeSingleWriter => AccessMode::SingleNodeSingleWriter,
+            wit::AccessMode::SingleNodeMultiWriter => AccessMode::SingleNodeMultiWriter,
+        },
+    })
+}
+
 fn capabilities_to_wit(capabilities: Vec<VolumeCapability>) -> Vec<wit::VolumeCapability> {
     capabilities.into_iter().map(capability_to_wit).collect()
 }
@@ -50,7 +78,7 @@ fn topology_to_wit(place: Topology) -> wit::Topology {
     wit::Topology { segments: map_to_wit(place.segments) }
 }
 
-fn requirement_to_wit(requirement: TopologyRequirement) -> wit::TopologyRequirement {
+pub(super) fn requirement_to_wit(requirement: TopologyRequirement) -> wit::TopologyRequirement {
     wit::TopologyRequirement {
         requisite: requirement.requisite.into_iter().map(topology_to_wit).collect(),
         preferred: requirement.preferred.into_iter().map(topology_to_wit).collect(),
@@ -84,8 +112,7 @@ pub fn validate_request(request: ValidateVolumeCapabilities) -> offered::volumes
 
 /// A page, for the guest.
 pub fn page_request(page: PageRequest) -> wit::PageRequest {
-    const MOST: u32 = limits::LIST_ENTRIES as u32;
-    wit::PageRequest { max_entries: page.max_entries.min(MOST), token: page.token }
+    wit::PageRequest { max_entries: page.max_entries.min(MOST_ENTRIES), token: page.token }
 }
 
 /// GetCapacity, for the guest.
@@ -106,34 +133,48 @@ pub fn expand_request(request: ExpandVolume) -> offered::expansion::ExpandReques
     }
 }
 
-fn size(what: &str, bytes: u64) -> Result<u64, Violation> {
+pub(super) fn size(what: &str, bytes: u64) -> Result<u64, Violation> {
     if bytes <= limits::MAX_BYTES { Ok(bytes) } else { Err(format!("{what} is larger than 2^63 - 1 bytes")) }
 }
 
 fn source(source: wit::ContentSource) -> Result<ContentSource, Violation> {
     Ok(match source {
-        wit::ContentSource::Snapshot(id) => {
-            limits::id("snapshot-id", &id)?;
-            ContentSource::Snapshot(SnapshotId::parse(id)?)
-        }
+        wit::ContentSource::Snapshot(id) => ContentSource::Snapshot(SnapshotId::from_backend(id)?),
         wit::ContentSource::Volume(id) => ContentSource::Volume(VolumeId::from_backend(id)?),
     })
 }
 
+/// A stored request digest from the guest.
+pub(super) fn digest(digest: Option<String>) -> Result<Option<String>, Violation> {
+    let ok = |digest: &String| digest.len() == 64 && digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if digest.as_ref().is_none_or(ok) {
+        Ok(digest)
+    } else {
+        Err("request-digest is not 64 lower-case hexadecimal digits".into())
+    }
+}
+
+/// The token of a page from the guest that has `entries` entries: no more than were asked for, and a token that can
+/// stand in a string field.
+pub(super) fn page_token(entries: usize, max_entries: u32, token: Option<String>) -> Result<Option<String>, Violation> {
+    if max_entries > 0 && entries > max_entries as usize {
+        return Err(format!("a page of {entries} entries where {max_entries} were asked for"));
+    }
+    if let Some(token) = &token {
+        limits::required_text("next-token", token, MAX_TOKEN_BYTES)?;
+    }
+    Ok(token)
+}
+
 /// A volume from the guest.
 pub fn volume(volume: wit::Volume, topology_keys: &[String]) -> Result<Volume, Violation> {
-    let digest_ok =
-        |digest: &String| digest.len() == 64 && digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if volume.request_digest.as_ref().is_some_and(|digest| !digest_ok(digest)) {
-        return Err("request-digest is not 64 lower-case hexadecimal digits".into());
-    }
     Ok(Volume {
         id: VolumeId::from_backend(volume.volume_id)?,
         capacity_bytes: size("capacity-bytes", volume.capacity_bytes)?,
         context: map("context", volume.context)?,
         accessible_topology: list("accessible-topology", volume.accessible_topology, |t| topology(t, topology_keys))?,
         source: volume.source.map(source).transpose()?,
-        request_digest: volume.request_digest,
+        request_digest: digest(volume.request_digest)?,
     })
 }
 
@@ -142,24 +183,19 @@ pub fn listed_volume(listed: wit::ListedVolume, topology_keys: &[String]) -> Res
     Ok(ListedVolume {
         volume: volume(listed.volume, topology_keys)?,
         published_node_ids: list("published-node-ids", listed.published_node_ids, NodeId::parse)?,
+        problems: None,
     })
 }
 
-/// A page from the guest: no more than was asked for, and a token that can stand in a string field.
+/// A page from the guest.
 pub fn volume_page(
     page: offered::listing::VolumePage,
     max_entries: u32,
     topology_keys: &[String],
 ) -> Result<Page<ListedVolume>, Violation> {
-    if max_entries > 0 && page.entries.len() > max_entries as usize {
-        return Err(format!("a page of {} entries where {max_entries} were asked for", page.entries.len()));
-    }
-    if let Some(token) = &page.next_token {
-        limits::required_text("next-token", token, MAX_TOKEN_BYTES)?;
-    }
     Ok(Page {
+        next_token: page_token(page.entries.len(), max_entries, page.next_token)?,
         entries: list("entries", page.entries, |v| listed_volume(v, topology_keys))?,
-        next_token: page.next_token,
     })
 }
 

@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, ensure};
 use bulkhead_proto::v1::{self, controller_client::ControllerClient, node_client::NodeClient};
 use bulkhead_tests::{
-    Driver, HostBuilder, Sandbox,
+    Driver, Host, HostBuilder, Sandbox,
     client::{Use, connect, create_request},
 };
 use clap::Parser;
@@ -17,7 +17,10 @@ use std::{
 };
 use tonic::transport::Channel;
 
+mod growth;
+mod life;
 mod null;
+mod snapshots;
 
 const MIB: i64 = 1 << 20;
 const CLIENT_CORE: usize = 0;
@@ -37,6 +40,15 @@ struct Arguments {
     /// Only the null RPC and the call without disk, for a profiler.
     #[arg(long)]
     no_disk_only: bool,
+    /// Only these tables, of `calls`, `life`, `growth` and `snapshots`; all of them if none is named.
+    #[arg(long, value_delimiter = ',')]
+    tables: Vec<String>,
+    /// Volumes of the table `life`; a tenth of that as ext4 images.
+    #[arg(long, default_value_t = 1000)]
+    volumes: usize,
+    /// Volumes that are there already in the pools of the table `growth`; the first is what the others are compared with.
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 1000, 10_000])]
+    filled: Vec<usize>,
     /// Microseconds that the null RPC spins: tells what a call that only takes longer would cost a client.
     #[arg(long, default_value_t = 0)]
     null_spin_us: u64,
@@ -66,13 +78,43 @@ fn main() -> Result<()> {
         local: sandbox.path().join("local.csi.bulkhead.dev.sock"),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let measured = runtime.block_on(measure(&arguments, &sockets));
+    let measured = runtime.block_on(tables(&arguments, &sandbox, &sockets, host));
     let _ = null.kill();
     let _ = null.wait();
+    measured
+}
+
+/// All tables that are asked for, one after the other.
+async fn tables(arguments: &Arguments, sandbox: &Sandbox, sockets: &Sockets, host: Host) -> Result<()> {
+    let wanted = |table: &str| {
+        let named = arguments.tables.iter().any(|name| name == table);
+        named || arguments.tables.is_empty() && (!arguments.no_disk_only || table == "calls")
+    };
+    let null = null::Null::connect(&sockets.null).await;
+    if wanted("calls") {
+        let mut measured = measure(arguments, sockets, &null).await?;
+        print(arguments, &mut measured);
+    }
     drop(host);
-    print(&arguments, &mut measured?);
-    let inside =
-        runtime.block_on(inside_the_host(&sandbox, arguments.calls, Duration::from_micros(arguments.pause_us)))?;
+    if wanted("calls") {
+        print_inside(arguments, sandbox).await?;
+    }
+    if wanted("life") {
+        life::table(sandbox, &null, arguments.volumes).await?;
+    }
+    if wanted("growth") {
+        // At least 500 calls of each kind.
+        let calls = (arguments.calls / 8).max(1);
+        growth::table(sandbox, &arguments.filled, arguments.rounds, calls).await?;
+    }
+    if wanted("snapshots") {
+        snapshots::table(sandbox, arguments.rounds).await?;
+    }
+    Ok(())
+}
+
+async fn print_inside(arguments: &Arguments, sandbox: &Sandbox) -> Result<()> {
+    let inside = inside_the_host(sandbox, arguments.calls, Duration::from_micros(arguments.pause_us)).await?;
     println!(
         "{:<28} {inside:>9.1}   from the parsed message to the answer, by the host's own clock",
         "  of that, inside the host"
@@ -118,11 +160,19 @@ struct Kind {
     rounds: Vec<(f64, f64)>,
 }
 
-async fn measure(arguments: &Arguments, sockets: &Sockets) -> Result<Vec<Kind>> {
-    while std::os::unix::net::UnixStream::connect(&sockets.null).is_err() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+/// Times of single calls.
+#[derive(Default)]
+struct Times(Vec<Duration>);
+
+impl Times {
+    /// A percentile in microseconds, `part` of 1.
+    fn at(&mut self, part: f64) -> f64 {
+        self.0.sort_unstable();
+        self.0[((self.0.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6
     }
-    let null = connect(&sockets.null).await;
+}
+
+async fn measure(arguments: &Arguments, sockets: &Sockets, null: &null::Null) -> Result<Vec<Kind>> {
     let example = connect(&sockets.example).await;
     let local = connect(&sockets.local).await;
     let names = [
@@ -137,7 +187,7 @@ async fn measure(arguments: &Arguments, sockets: &Sockets) -> Result<Vec<Kind>> 
     for round in 0..=arguments.rounds {
         let (calls, pause) = (arguments.calls, Duration::from_micros(arguments.pause_us));
         let mut times = vec![
-            create(&null, calls, pause, |_| "pvc".into()).await?,
+            create(&null.0, calls, pause, |_| "pvc".into()).await?,
             capabilities(&example, calls).await?,
             create(&example, calls, pause, |_| "pvc".into()).await?,
         ];
@@ -146,11 +196,10 @@ async fn measure(arguments: &Arguments, sockets: &Sockets) -> Result<Vec<Kind>> 
             times.push(create(&local, calls / 5, pause, |n| format!("pvc-{round}-{n}")).await?);
             delete_all(&local).await?;
         }
-        for (kind, mut times) in kinds.iter_mut().zip(times) {
-            times.sort_unstable();
-            let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6;
+        for (kind, times) in kinds.iter_mut().zip(times) {
+            let mut times = Times(times);
             if round > 0 {
-                kind.rounds.push((at(0.5), at(0.99)));
+                kind.rounds.push((times.at(0.5), times.at(0.99)));
             }
         }
     }

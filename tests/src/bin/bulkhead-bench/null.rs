@@ -7,17 +7,42 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio_stream::wrappers::UnixListenerStream;
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{
+    Request, Response, Status,
+    transport::{Channel, Server as Transport},
+};
+
+/// A connection to it.
+pub struct Null(pub Channel);
+
+impl Null {
+    /// Waits until it is served.
+    pub async fn connect(socket: &Path) -> Self {
+        while std::os::unix::net::UnixStream::connect(socket).is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Self(bulkhead_tests::client::connect(socket).await)
+    }
+
+    /// What it takes right now, microseconds.
+    pub async fn p50(&self) -> Result<f64> {
+        let times = crate::create(&self.0, CALLS, Duration::ZERO, |_| "pvc".into()).await?;
+        Ok(crate::Times(times).at(0.5))
+    }
+}
+
+/// Calls for one look at what the null RPC takes.
+const CALLS: usize = 300;
 
 /// Spins for so long before it answers: what a call costs that is only slow, not large.
-struct Null(Duration);
+struct Server(Duration);
 
 /// Serves until it is killed. The runtime has as many threads as the host's.
 pub fn serve(socket: &Path, spin: Duration) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let incoming = UnixListenerStream::new(tokio::net::UnixListener::bind(socket)?);
-        Server::builder().add_service(ControllerServer::new(Null(spin))).serve_with_incoming(incoming).await?;
+        Transport::builder().add_service(ControllerServer::new(Server(spin))).serve_with_incoming(incoming).await?;
         Ok(())
     })
 }
@@ -25,7 +50,7 @@ pub fn serve(socket: &Path, spin: Duration) -> Result<()> {
 macro_rules! null_controller {
     ($($function:ident: $request:ident -> $response:ident),* $(,)?) => {
         #[tonic::async_trait]
-        impl v1::controller_server::Controller for Null {
+        impl v1::controller_server::Controller for Server {
             async fn create_volume(
                 &self,
                 request: Request<v1::CreateVolumeRequest>,

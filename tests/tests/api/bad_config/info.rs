@@ -57,7 +57,9 @@ fn pools_are_closed_while_a_backend_is_asked_what_it_is() {
 }
 
 #[test]
-fn promises_that_no_function_backs_are_no_error() {
-    let (status, stderr) = asked("promises").run("check", &[]);
-    assert!(status.success(), "{stderr}");
+fn promises_that_no_function_backs_are_refused() {
+    is_refused(
+        "promises",
+        &["says something unacceptable", "publish-readonly is promised", "attachment is not exported"],
+    );
 }

@@ -7,7 +7,7 @@ use prost_reflect::prost::Message;
 use tonic::Code;
 
 /// Fields that the specification requires, by RPC.
-const REQUIRED: [(&str, &[&str]); 13] = [
+const REQUIRED: [(&str, &[&str]); 29] = [
     ("CreateVolume", &["name", "volume_capabilities", "volume_capabilities.mount", "volume_capabilities.access_mode"]),
     ("DeleteVolume", &["volume_id"]),
     ("ValidateVolumeCapabilities", &["volume_id", "volume_capabilities", "volume_capabilities.access_mode"]),
@@ -21,12 +21,33 @@ const REQUIRED: [(&str, &[&str]); 13] = [
     ("NodeExpandVolume", &["volume_id", "volume_path", "volume_capability.mount"]),
     ("GetCapacity", &["volume_capabilities.mount", "volume_capabilities.access_mode"]),
     ("ListVolumes", &[]),
+    ("ControllerPublishVolume", &["volume_id", "node_id", "volume_capability", "volume_capability.access_mode"]),
+    ("ControllerUnpublishVolume", &["volume_id"]),
+    ("ControllerModifyVolume", &["volume_id", "mutable_parameters"]),
+    ("ControllerGetVolumeHealth", &["volume_id"]),
+    ("ControllerListVolumeHealth", &[]),
+    ("CreateSnapshot", &["name", "source_volume_id"]),
+    ("DeleteSnapshot", &["snapshot_id"]),
+    ("ListSnapshots", &[]),
+    ("GetSnapshot", &["snapshot_id"]),
+    ("CreateVolumeGroupSnapshot", &["name", "source_volume_ids"]),
+    ("DeleteVolumeGroupSnapshot", &["group_snapshot_id"]),
+    ("GetVolumeGroupSnapshot", &["group_snapshot_id"]),
+    ("GetMetadataAllocated", &["snapshot_id"]),
+    ("GetMetadataDelta", &["base_snapshot_id", "target_snapshot_id"]),
+    ("NodeGetVolumeHealth", &["volume_id"]),
+    ("NodeGetStorageHealth", &[]),
 ];
 
 /// INVALID_ARGUMENT, but where the specification has another code.
-fn code_for(rpc: &str, field: &str) -> Code {
+fn code_for(rpc: &str, field: &str, how: &str) -> Code {
     match (rpc, field) {
-        ("ListVolumes", "starting_token") => Code::Aborted,
+        (_, "starting_token") => Code::Aborted,
+        (_, "starting_offset") => Code::OutOfRange,
+        // An id like any other, of a volume that is not there.
+        // An id of a node may have 256 bytes.
+        (_, "node_id") if how == "129 bytes" => Code::NotFound,
+        ("CreateVolumeGroupSnapshot", "source_volume_ids") if how == "a comma" => Code::NotFound,
         _ => Code::InvalidArgument,
     }
 }
@@ -39,13 +60,17 @@ fn a_spoiled_field_is_refused_and_changes_nothing() {
         for good in ground.good() {
             let (path, name) = (super::ground::path(&good.method), good.method.name().to_owned());
             for spoiled in spoil::every_field(&good.message) {
+                // Detached from a node that nobody knows: fine.
+                if name == "ControllerUnpublishVolume" && spoiled.field == "node_id" && spoiled.how == "129 bytes" {
+                    continue;
+                }
                 let what = format!("{} = {}", spoiled.field, spoiled.how);
-                let code = code_for(&name, &spoiled.field);
+                let code = code_for(&name, &spoiled.field, &spoiled.how);
                 ground.is_refused(&what, &path, spoiled.message.encode_to_vec(), code).await;
                 cases += 1;
             }
         }
-        assert!(cases > 400, "only {cases} cases: fields are being skipped");
+        assert!(cases > 700, "only {cases} cases: fields are being skipped");
         ground.is_well().await;
     });
 }

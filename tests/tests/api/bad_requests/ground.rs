@@ -17,13 +17,17 @@ const MIB: i64 = 1 << 20;
 /// What must not change.
 const WATCHED: [&str; 4] = ["pool", "kubelet", "state", "outside"];
 
-/// A directory volume, staged and published, and an image that is staged: so there is something to break.
+/// A directory volume, staged and published, an image that is staged, one that is not, and snapshots of that: so there is
+/// something to break.
 pub struct Ground {
     pub sandbox: Rc<Sandbox>,
     pub host: Host,
     pub client: Client,
     pub volume: v1::Volume,
     pub target: String,
+    idle: v1::Volume,
+    snapshots: [String; 2],
+    group: v1::VolumeGroupSnapshot,
 }
 
 /// A good request.
@@ -57,7 +61,9 @@ pub fn secrets() -> std::collections::BTreeMap<String, String> {
 
 impl Ground {
     pub async fn new(sandbox: Rc<Sandbox>) -> Self {
-        let host = HostBuilder::new(&sandbox, [Driver::local(&sandbox)]).start();
+        // The newer generation has more to ask for.
+        let driver = Driver { csi: "1.13", ..Driver::local(&sandbox) };
+        let host = HostBuilder::new(&sandbox, [driver]).start();
         Self::of(sandbox, host).await
     }
 
@@ -72,7 +78,11 @@ impl Ground {
         let target = client.publish(&volume, cap(), "pod-1", false).await.unwrap();
         let image = client.create(create_request("pvc-image", 64 * MIB, Use::Block, &[])).await.unwrap();
         client.stage(&image, bulkhead_tests::client::capability(Use::Block)).await.unwrap();
-        Self { sandbox, host, client, volume, target }
+        let idle = client.create(create_request("pvc-idle", MIB, Use::Block, &[])).await.unwrap();
+        let cut = async |name| client.create_snapshot(name, &idle.volume_id).await.unwrap().snapshot_id;
+        let snapshots = [cut("snap-1").await, cut("snap-2").await];
+        let group = client.create_group("group-1", &[&idle.volume_id]).await.unwrap();
+        Self { sandbox, host, client, volume, target, idle, snapshots, group }
     }
 
     pub fn world(&self) -> World {
@@ -166,20 +176,117 @@ impl Ground {
         let unpublish = v1::NodeUnpublishVolumeRequest { volume_id: volume_id(), target_path: self.target.clone() };
         let unstage =
             v1::NodeUnstageVolumeRequest { volume_id: volume_id(), staging_target_path: staging_target_path() };
-        vec![
+        let health = v1::NodeGetVolumeHealthRequest {
+            volume_id: volume_id(),
+            volume_publish_path: self.target.clone(),
+            staging_target_path: staging_target_path(),
+        };
+        let detach = v1::ControllerUnpublishVolumeRequest {
+            volume_id: volume_id(),
+            node_id: "node-1".into(),
+            secrets: secrets(),
+        };
+        let mut all = vec![
             good("CreateVolume", &create),
             good("ValidateVolumeCapabilities", &validate),
             good("ListVolumes", &v1::ListVolumesRequest { max_entries: 1, starting_token: String::new() }),
             good("GetCapacity", &capacity),
             good("ControllerGetVolume", &v1::ControllerGetVolumeRequest { volume_id: volume_id() }),
             good("ControllerExpandVolume", &expand),
+        ];
+        all.extend(self.good_of_snapshots());
+        all.extend([
+            good("ControllerPublishVolume", &self.attach()),
             good("NodeStageVolume", &stage),
             good("NodePublishVolume", &publish),
             good("NodeGetVolumeStats", &stats),
+            good("NodeGetVolumeHealth", &health),
+            good("NodeGetStorageHealth", &v1::NodeGetStorageHealthRequest { secrets: secrets() }),
             good("NodeExpandVolume", &node_expand),
             good("NodeUnpublishVolume", &unpublish),
             good("NodeUnstageVolume", &unstage),
+            good("ControllerUnpublishVolume", &detach),
             good("DeleteVolume", &v1::DeleteVolumeRequest { volume_id: volume_id(), secrets: secrets() }),
+        ]);
+        all
+    }
+}
+
+impl Ground {
+    fn attach(&self) -> v1::ControllerPublishVolumeRequest {
+        v1::ControllerPublishVolumeRequest {
+            volume_id: self.volume.volume_id.clone(),
+            node_id: "node-1".into(),
+            volume_capability: Some(mount_capability()),
+            readonly: false,
+            secrets: secrets(),
+            volume_context: self.volume.volume_context.clone(),
+        }
+    }
+
+    fn good_of_snapshots(&self) -> Vec<Good> {
+        let idle = || self.idle.volume_id.clone();
+        let [base, target] = [0, 1].map(|n| self.snapshots[n].clone());
+        let group_snapshot_id = || self.group.group_snapshot_id.clone();
+        let snapshot_ids = || self.group.snapshots.iter().map(|member| member.snapshot_id.clone()).collect();
+        let create = v1::CreateSnapshotRequest {
+            source_volume_id: idle(),
+            name: "snap-new".into(),
+            secrets: secrets(),
+            ..Default::default()
+        };
+        let list = v1::ListSnapshotsRequest { max_entries: 1, secrets: secrets(), ..Default::default() };
+        let get = v1::GetSnapshotRequest { snapshot_id: base.clone(), secrets: secrets() };
+        let create_group = v1::CreateVolumeGroupSnapshotRequest {
+            name: "group-new".into(),
+            source_volume_ids: vec![idle()],
+            secrets: secrets(),
+            ..Default::default()
+        };
+        let get_group = v1::GetVolumeGroupSnapshotRequest {
+            group_snapshot_id: group_snapshot_id(),
+            snapshot_ids: snapshot_ids(),
+            secrets: secrets(),
+        };
+        let delete_group = v1::DeleteVolumeGroupSnapshotRequest {
+            group_snapshot_id: group_snapshot_id(),
+            snapshot_ids: snapshot_ids(),
+            secrets: secrets(),
+        };
+        let allocated = v1::GetMetadataAllocatedRequest {
+            snapshot_id: base.clone(),
+            starting_offset: 0,
+            max_results: 1,
+            secrets: secrets(),
+        };
+        let delta = v1::GetMetadataDeltaRequest {
+            base_snapshot_id: base.clone(),
+            target_snapshot_id: target,
+            starting_offset: 0,
+            max_results: 1,
+            secrets: secrets(),
+        };
+        let modify = v1::ControllerModifyVolumeRequest {
+            volume_id: idle(),
+            secrets: secrets(),
+            mutable_parameters: [("provisioning".to_owned(), "thick".to_owned())].into(),
+        };
+        let health = v1::ControllerGetVolumeHealthRequest { volume_id: idle(), secrets: secrets() };
+        let unhealthy =
+            v1::ControllerListVolumeHealthRequest { max_entries: 1, secrets: secrets(), ..Default::default() };
+        vec![
+            good("CreateSnapshot", &create),
+            good("ListSnapshots", &list),
+            good("GetSnapshot", &get),
+            good("CreateVolumeGroupSnapshot", &create_group),
+            good("GetVolumeGroupSnapshot", &get_group),
+            good("GetMetadataAllocated", &allocated),
+            good("GetMetadataDelta", &delta),
+            good("DeleteVolumeGroupSnapshot", &delete_group),
+            good("DeleteSnapshot", &v1::DeleteSnapshotRequest { snapshot_id: base, secrets: secrets() }),
+            good("ControllerModifyVolume", &modify),
+            good("ControllerGetVolumeHealth", &health),
+            good("ControllerListVolumeHealth", &unhealthy),
         ]
     }
 }

@@ -76,9 +76,16 @@ fn parameters_and_sources_that_are_not_known_are_refused() {
                 inner.set_field_by_name(&format!("{kind}_id"), Value::String(id.into()));
             }
         };
-        for (kind, id) in [("snapshot", "some"), ("snapshot", ""), ("volume", "fast/pvc-directory"), ("volume", "")] {
+        for (kind, id, code) in [
+            ("snapshot", "some", Code::NotFound),
+            ("snapshot", "", Code::InvalidArgument),
+            // Its files lie on the pool's own file system, which can't be held still while they are copied there.
+            ("volume", "fast/pvc-directory", Code::FailedPrecondition),
+            ("volume", "fast/nothing", Code::NotFound),
+            ("volume", "", Code::InvalidArgument),
+        ] {
             let what = format!("{kind} {id:?} as a source");
-            ground.changed("CreateVolume", &what, Code::InvalidArgument, source(kind, id)).await;
+            ground.changed("CreateVolume", &what, code, source(kind, id)).await;
         }
         let empty = |message: &mut DynamicMessage| {
             field(message, "volume_content_source").clear_field_by_name("volume");

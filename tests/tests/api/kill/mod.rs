@@ -3,6 +3,7 @@
 //! been killed, and no data is lost.
 
 mod cases;
+mod more;
 mod script;
 
 use crate::sandboxed;

@@ -1,0 +1,145 @@
+//! The Controller service: nodes are let in and shut out.
+
+use super::{
+    Driver,
+    call::Call,
+    ports::{AttachOrder, NodeDirectory},
+    work::blocking,
+};
+use bulkhead_domain::{
+    Error, Result, StringMap,
+    request::{ControllerPublishVolume, ControllerUnpublishVolume},
+    volume::NodeId,
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
+/// Queues of nodes, for backends whose attach and detach calls for one node must not overlap. Unlike the locks on objects, calls
+/// wait here: a client that attaches ten volumes to a node at once has made no mistake.
+#[derive(Default)]
+pub(super) struct NodeQueues {
+    /// Held for reading by calls about one node, for writing by those about all.
+    all: Arc<RwLock<()>>,
+    nodes: Mutex<HashMap<NodeId, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+/// A place at the head of a queue.
+pub(super) enum Turn {
+    One(
+        #[expect(dead_code, reason = "held")] OwnedRwLockReadGuard<()>,
+        #[expect(dead_code, reason = "held")] OwnedMutexGuard<()>,
+    ),
+    All(#[expect(dead_code, reason = "held")] OwnedRwLockWriteGuard<()>),
+}
+
+impl NodeQueues {
+    /// Waits for one's turn at `node`; none: at all nodes.
+    async fn turn(&self, node: Option<&NodeId>) -> Turn {
+        let Some(node) = node else { return Turn::All(self.all.clone().write_owned().await) };
+        let shared = self.all.clone().read_owned().await;
+        let queue = self.queue(node);
+        Turn::One(shared, queue.lock_owned().await)
+    }
+
+    fn queue(&self, node: &NodeId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = nodes.get(node).and_then(Weak::upgrade) {
+            return queue;
+        }
+        // Node ids come from clients: what nobody waits in is forgotten.
+        nodes.retain(|_, queue| queue.strong_count() > 0);
+        let queue = Arc::default();
+        nodes.insert(node.clone(), Arc::downgrade(&queue));
+        queue
+    }
+}
+
+impl Driver {
+    /// ControllerPublishVolume: the publish context. Locks the volume.
+    ///
+    /// # Errors
+    /// NOT_FOUND for volume or node, ALREADY_EXISTS, FAILED_PRECONDITION, RESOURCE_EXHAUSTED, as the specification's table.
+    pub async fn controller_publish_volume(
+        &self,
+        request: ControllerPublishVolume,
+        timeout: Option<Duration>,
+    ) -> Result<StringMap> {
+        self.check_capabilities(std::slice::from_ref(&request.capability))?;
+        if request.read_only && !self.offer().info.promises.publish_readonly {
+            return Err(Error::invalid_argument(format_args!(
+                "driver {} does not offer PUBLISH_READONLY",
+                self.name()
+            )));
+        }
+        let guard = self.lock(&request.volume_id)?;
+        let (driver, directory) = (self.clone(), self.inner.directory.clone());
+        let like = Call::changing(timeout, request.secrets.clone());
+        self.ask(like, guard, |backend, cx| async move {
+            let node = find(directory, request.node_id.clone()).await?;
+            let _turn = driver.turn(Some(&request.node_id)).await;
+            let ControllerPublishVolume { volume_id, capability, read_only, context, .. } = request;
+            backend.controller_publish_volume(cx, AttachOrder { volume_id, node, capability, read_only, context }).await
+        })
+        .await
+    }
+
+    /// ControllerUnpublishVolume. Locks the volume. Works from the ids alone: the node may be gone.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub async fn controller_unpublish_volume(
+        &self,
+        request: ControllerUnpublishVolume,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        let guard = self.lock(&request.volume_id)?;
+        let driver = self.clone();
+        let like = Call::changing(timeout, request.secrets);
+        self.ask(like, guard, |backend, cx| async move {
+            let _turn = driver.turn(request.node_id.as_ref()).await;
+            backend.controller_unpublish_volume(cx, request.volume_id, request.node_id).await
+        })
+        .await
+    }
+
+    /// None where the backend lets calls for one node overlap.
+    async fn turn(&self, node: Option<&NodeId>) -> Option<Turn> {
+        if !self.offer().info.promises.attach_one_at_a_time_per_node {
+            return None;
+        }
+        Some(self.inner.nodes.turn(node).await)
+    }
+}
+
+async fn find(directory: Arc<dyn NodeDirectory>, node_id: NodeId) -> Result<bulkhead_domain::node::NodeFacts> {
+    let unknown = Error::not_found(format_args!("no node {node_id} has made itself known to this controller"));
+    blocking(move || directory.find(&node_id)).await?.ok_or(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: &str) -> NodeId {
+        NodeId::parse(id).unwrap()
+    }
+
+    #[tokio::test]
+    async fn one_at_a_time_for_a_node_and_for_all() {
+        let queues = NodeQueues::default();
+        let soon = Duration::from_millis(20);
+        let a = queues.turn(Some(&node("a"))).await;
+        assert!(tokio::time::timeout(soon, queues.turn(Some(&node("a")))).await.is_err(), "the same node waits");
+        let b = tokio::time::timeout(soon, queues.turn(Some(&node("b")))).await;
+        assert!(b.is_ok(), "another does not");
+        assert!(tokio::time::timeout(soon, queues.turn(None)).await.is_err(), "all of them wait for each");
+        drop((a, b));
+        assert!(tokio::time::timeout(soon, queues.turn(None)).await.is_ok());
+        queues.turn(Some(&node("c"))).await;
+        assert_eq!(queues.nodes.lock().unwrap().len(), 1, "idle queues are forgotten");
+    }
+}
