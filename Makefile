@@ -42,7 +42,7 @@ lint:
 deny:
 	scripts/with-toolchain.sh cargo deny --locked check bans licenses sources
 
-# All tiers: units, walls, WIT, node engine, the host over its socket, csi-sanity.
+# All tiers: units, walls, WIT, node engine, the host over its socket, the contract suite, csi-sanity.
 tests: build
 	scripts/sandbox.sh scripts/with-toolchain.sh cargo test $(ALL) --no-fail-fast
 

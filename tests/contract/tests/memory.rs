@@ -1,0 +1,89 @@
+//! The suite against the driver in memory, which keeps the rules: every case passes, and what is skipped is listed here.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use bulkhead_contract::{
+    Driver, Options, Verdict, cases,
+    memory::Memory,
+    options::{Access, Map},
+    run,
+};
+
+/// Subjects that need no real mounts and no data, which memory does not have.
+const ONLY: &[&str] = &[
+    "identity/*",
+    "not-offered/*",
+    "missing/*",
+    "too-long/*",
+    "odd/*",
+    "concurrent/*",
+    "deadline/*",
+    "cancelled/*",
+    "create-volume/*",
+    "delete-volume/*",
+    "attach/*",
+    "detach/*",
+    "validate/*",
+    "list-volumes/*",
+    "get-volume/*",
+    "capacity/*",
+    "expand/*",
+    "modify/*",
+    "snapshot/*",
+    "delete-snapshot/*",
+    "list-snapshots/*",
+    "get-snapshot/*",
+    "group/*",
+    "metadata/*",
+    "health/*",
+];
+
+/// Why a case may be skipped here.
+const SKIPS: &[&str] = &[
+    "is offered",
+    "are offered",
+    "no controller VOLUME_CONDITION",
+    "no node ",
+    "no OFFLINE expansion",
+    "no SNAPSHOT_ACCESSIBILITY_CONSTRAINTS",
+    "the volume is mounted",
+    "the volume is a raw device",
+];
+
+fn map(pairs: &[(&str, &str)]) -> Option<Map> {
+    Some(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+}
+
+fn options(endpoint: String, dir: &std::path::Path) -> Options {
+    let mut options = Options::new(endpoint, dir.join("work"));
+    options.access = Access::Both;
+    options.parameters = map(&[("color", "red")]);
+    options.other_parameters = map(&[("color", "blue")]);
+    options.bad_parameters = map(&[("color", "ultraviolet")]);
+    options.mutable_parameters = map(&[("speed", "1")]);
+    options.other_mutable_parameters = map(&[("speed", "2")]);
+    options.bad_mutable_parameters = map(&[("speed", "much")]);
+    options.only = ONLY.iter().map(|glob| (*glob).to_owned()).collect();
+    options
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_keeps_the_rules_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    let one = memory.serve(&dir.path().join("one.sock"), "node-1").unwrap();
+    let two = memory.serve(&dir.path().join("two.sock"), "node-2").unwrap();
+    let mut options = options(one.endpoint(), dir.path());
+    options.second_node_endpoint = Some(two.endpoint());
+    let driver = Driver::connect(options, None).await.unwrap();
+    let report = run(&driver, &cases::all(), |line| println!("{line}")).await;
+    let failures: Vec<_> = report.failures().map(ToString::to_string).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    for line in &report.lines {
+        let Verdict::Skip(why) = &line.verdict else { continue };
+        assert!(SKIPS.iter().any(|skip| why.contains(skip)), "{} was skipped: {why}", line.name);
+    }
+    let (passed, _, _) = report.totals();
+    assert!(passed > 200, "only {passed} cases ran");
+    assert!(memory.is_empty(), "the suite has left something behind");
+    assert!(!dir.path().join("work/staging").exists(), "the suite has left directories behind");
+}
