@@ -42,11 +42,11 @@ lint:
 deny:
 	scripts/with-toolchain.sh cargo deny --locked check bans licenses sources
 
-# All tiers: units, walls, WIT, node engine, the host over its socket, the contract suite, csi-sanity.
+# All tiers: units, walls, WIT, node engine, the host over its socket, the contract suite, the model, csi-sanity.
 tests: build
 	scripts/sandbox.sh scripts/with-toolchain.sh cargo test $(ALL) --no-fail-fast
 
-# One tier, like `make tier NAME=api` or `make tier NAME=sanity`.
+# One tier, like `make tier NAME=api`, `make tier NAME=model` or `make tier NAME=sanity`.
 tier: build
 	scripts/sandbox.sh scripts/with-toolchain.sh cargo test $(ALL) --test $(NAME) -- --nocapture
 

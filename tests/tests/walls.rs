@@ -242,6 +242,7 @@ fn manifests_keep_the_crates_apart() {
         "host/node/Cargo.toml",
         "proto/Cargo.toml",
         "tests/Cargo.toml",
+        "tests/model/Cargo.toml",
     ] {
         assert!(!versions(path), "{path} names a version: they stand in the workspace's manifest only");
     }
