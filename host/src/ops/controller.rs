@@ -4,7 +4,8 @@ use super::{
     Driver,
     call::Call,
     lock::{Guard, Key},
-    ports::CreateOrder,
+    ports::{CreateOrder, Effect, Role},
+    work::blocking,
 };
 use bulkhead_domain::{
     Error, Result,
@@ -161,15 +162,15 @@ impl Driver {
             )))
         };
         if self.offer().info.promises.published_nodes && self.offer().has(Interface::Inspection) {
-            let listed = self.get_volume(volume_id.clone(), timeout).await?;
+            let listed = self.listed(volume_id.clone(), timeout).await?;
             if let Some(node) = listed.published_node_ids.first() {
                 return in_use(&format!("node {node}"));
             }
         }
-        match &self.inner.engine {
-            Some(engine) if engine.is_published(volume_id)? => in_use("this node"),
-            _ => Ok(()),
-        }
+        let Some(engine) = self.inner.engine.clone() else { return Ok(()) };
+        let (cx, id) = (self.context(Role::Node, Effect::None, timeout, None, Secrets::default()), volume_id.clone());
+        let published = blocking(move || engine.is_published(&id));
+        if self.inner.work.run(cx.deadline, published).await? { in_use("this node") } else { Ok(()) }
     }
 
     /// ControllerModifyVolume. Locks the volume.

@@ -55,12 +55,17 @@ impl Driver {
     /// # Errors
     /// NOT_FOUND for an unknown volume.
     pub async fn get_volume(&self, volume_id: VolumeId, timeout: Option<Duration>) -> Result<ListedVolume> {
-        let (like, id) = (Call::reading(timeout, Secrets::default()), volume_id.clone());
-        let mut listed = self.ask(like, (), |backend, cx| async move { backend.get_volume(cx, id).await }).await?;
+        let mut listed = self.listed(volume_id.clone(), timeout).await?;
         if self.offer().shows_volume_condition() {
             listed.problems = Some(self.problems_of(volume_id, timeout, Secrets::default()).await?);
         }
         Ok(listed)
+    }
+
+    /// A volume and its nodes, without its condition.
+    pub(super) async fn listed(&self, volume_id: VolumeId, timeout: Option<Duration>) -> Result<ListedVolume> {
+        let like = Call::reading(timeout, Secrets::default());
+        self.ask(like, (), |backend, cx| async move { backend.get_volume(cx, volume_id).await }).await
     }
 
     /// ControllerGetVolumeHealth: empty = healthy. Takes no lock: it changes nothing.
