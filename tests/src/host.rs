@@ -242,6 +242,23 @@ impl HostBuilder {
     /// # Panics
     /// It does not come up.
     pub fn start(&self) -> Host {
+        let mut host = self.spawn();
+        let start = Instant::now();
+        while !self.drivers.iter().all(|d| crate::client::is_serving(&self.socket(&d.name))) {
+            if let Some(status) = host.child.try_wait().expect("its status") {
+                panic!("the host ended with {status}:\n{}", host.log());
+            }
+            assert!(start.elapsed() < PATIENCE, "the host does not come up:\n{}", host.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        host
+    }
+
+    /// Starts the host and waits for nothing.
+    ///
+    /// # Panics
+    /// There is no such program.
+    pub fn spawn(&self) -> Host {
         let config = self.write_config();
         let log = self.root.join("host.log");
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).expect("the log");
@@ -254,16 +271,7 @@ impl HostBuilder {
             .stderr(file)
             .spawn()
             .expect("the host starts");
-        let mut host = Host { child, builder: self.clone(), log };
-        let start = Instant::now();
-        while !self.drivers.iter().all(|d| crate::client::is_serving(&self.socket(&d.name))) {
-            if let Some(status) = host.child.try_wait().expect("its status") {
-                panic!("the host ended with {status}:\n{}", host.log());
-            }
-            assert!(start.elapsed() < PATIENCE, "the host does not come up:\n{}", host.log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        host
+        Host { child, builder: self.clone(), log }
     }
 
     /// Runs `bulkhead ARGS CONFIG` to its end: status, standard output, standard error.

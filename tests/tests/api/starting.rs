@@ -2,10 +2,9 @@
 
 use crate::sandboxed;
 use bulkhead_proto::v1;
-use bulkhead_tests::{Client, Driver, HostBuilder, host};
+use bulkhead_tests::{Client, Driver, HostBuilder};
 use std::{
     fs,
-    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 use tonic::Code;
@@ -18,9 +17,7 @@ fn a_driver_whose_backend_is_being_compiled_is_not_ready_and_says_so() {
         // A new state directory has no compiled code in it.
         let builder = HostBuilder::new(&s, [Driver::local(&s)]);
         let socket = builder.socket("local.csi.bulkhead.dev");
-        let mut host = Command::new(host::binary());
-        host.args(["serve", "--config"]).arg(builder.write_config()).stderr(Stdio::null());
-        let mut host = host.spawn().unwrap();
+        let _host = builder.spawn();
         let start = Instant::now();
         while std::os::unix::net::UnixStream::connect(&socket).is_err() {
             assert!(start.elapsed() < PATIENCE);
@@ -52,8 +49,6 @@ fn a_driver_whose_backend_is_being_compiled_is_not_ready_and_says_so() {
         assert!(not_ready > 0, "it was ready at once: nothing was seen");
         println!("not ready {not_ready} times, ready after {:?}", start.elapsed());
         assert_eq!(client.delete("fast/v").await.map_err(|e| e.code()), Ok(()));
-        host.kill().unwrap();
-        host.wait().unwrap();
     });
 }
 
@@ -77,17 +72,13 @@ fn a_host_that_is_told_to_stop_while_it_compiles_stops() {
     sandboxed(async |s| {
         let builder = HostBuilder::new(&s, [Driver::local(&s)]);
         let socket = builder.socket("local.csi.bulkhead.dev");
-        let mut host = Command::new(host::binary());
-        host.args(["serve", "--config"]).arg(builder.write_config()).stderr(Stdio::null());
-        let mut host = host.spawn().unwrap();
+        let host = builder.spawn();
         let start = Instant::now();
         while !socket.exists() {
             assert!(start.elapsed() < PATIENCE);
             std::thread::sleep(Duration::from_millis(1));
         }
-        let pid = rustix::process::Pid::from_child(&host);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        assert!(host.wait().unwrap().success());
+        assert!(host.stop().success());
         assert!(!socket.exists());
     });
 }
