@@ -140,7 +140,7 @@ async fn calling(engine: &Engine, verified: &Verified) -> Result<()> {
     let driver = Driver::new(Parts {
         name: "example".into(),
         backend,
-        engine: None,
+        node: None,
         facts: NodeFacts::default(),
         directory: Arc::new(Nodes::new(None, None)),
         controller: true,

@@ -8,7 +8,7 @@ use crate::{
     telemetry,
 };
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -38,6 +38,9 @@ enum Command {
         /// Which halves to serve.
         #[arg(long, value_enum, default_value = "all")]
         mode: Mode,
+        /// Serve the other drivers when one can't be loaded, and try that again, instead of ending with its error.
+        #[arg(long)]
+        keep_going: bool,
     },
     /// Validate a config and load its backends without serving.
     Check {
@@ -59,10 +62,11 @@ enum Command {
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
 
-/// Runs the command of the process's arguments.
-pub fn run() -> ExitCode {
+/// Runs the command of the process's arguments. `version` is what `--version` prints.
+pub fn run(version: &'static str) -> ExitCode {
     // Wrong usage ends the process with status 2 in here.
-    let cli = Cli::parse();
+    let matches = Cli::command().version(version).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     telemetry::start(cli.log_format);
     match command(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,10 +83,10 @@ pub fn run() -> ExitCode {
 
 fn command(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Serve { config, mode } => {
+        Command::Serve { config, mode, keep_going } => {
             bulkhead_node::forbid_core_dumps().map_err(anyhow::Error::from)?;
             let config = load(&config)?;
-            runtime()?.block_on(serve::serve(&config, mode))
+            runtime()?.block_on(serve::serve(&config, mode, keep_going))
         }
         Command::Check { file, mode } => {
             let config = load(&file)?;

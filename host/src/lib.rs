@@ -15,6 +15,7 @@
 //! | [`wasm`] | wasmtime and the WIT | protobuf, the kernel |
 //! | [`imports`] | what a backend may import, behind grants | wasmtime, protobuf |
 //! | [`config`] | the config file | everything else |
+//! | [`health`] | HTTP | everything else |
 //! | [`registry`] | drivers that are ready to serve | how they were loaded |
 //!
 //! The walls are kept by crates (`bulkhead-domain`, `bulkhead-node`, `bulkhead-proto`) and by a test that reads the
@@ -24,6 +25,7 @@ pub mod cli;
 pub mod config;
 pub mod csi;
 pub mod directory;
+pub mod health;
 pub mod imports;
 pub mod inspect;
 pub mod loader;

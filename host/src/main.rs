@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+/// With what whoever builds it calls this build, in `BULKHEAD_BUILD`: two builds of one version can then be told apart.
+const VERSION: &str = match option_env!("BULKHEAD_BUILD") {
+    Some(build) => build,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 fn main() -> ExitCode {
-    bulkhead::cli::run()
+    bulkhead::cli::run(VERSION)
 }

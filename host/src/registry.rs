@@ -5,14 +5,10 @@ use crate::{
     config::{BackendConfig, Config, ConfigError, DriverConfig, Place},
     imports::Granted,
     loader,
-    ops::{
-        Driver, Parts,
-        ports::{NodeDirectory, NodeEngine},
-        work::Work,
-    },
+    ops::{Driver, Parts, node_half::NodeHalf, ports::NodeDirectory, work::Work},
     wasm::{CompileCache, Compiled, Engine, EngineSettings, LoadError, Permissions, Ready},
 };
-use bulkhead_domain::node::NodeFacts;
+use bulkhead_domain::{Error, node::NodeFacts};
 use bulkhead_node::pool::PoolConfig;
 use std::{collections::BTreeMap, fmt::Display, sync::Arc, time::Instant};
 
@@ -76,8 +72,8 @@ pub async fn load<'a>(
     cache: Option<&CompileCache>,
 ) -> Result<Vec<Loaded<'a>>, Vec<ConfigError>> {
     let (mut loaded, mut errors) = (vec![], vec![]);
-    for (index, driver) in config.drivers.iter().enumerate() {
-        match load_one(config, (index, driver), mode, engine, cache).await {
+    for index in 0..config.drivers.len() {
+        match load_one(config, index, mode, engine, cache).await {
             Ok(one) => loaded.push(one),
             Err(error) => errors.push(error),
         }
@@ -85,13 +81,18 @@ pub async fn load<'a>(
     if errors.is_empty() { Ok(loaded) } else { Err(errors) }
 }
 
-async fn load_one<'a>(
+/// Loads `drivers[index]`, which must be there.
+///
+/// # Errors
+/// It can't be loaded, with the place in the config.
+pub async fn load_one<'a>(
     config: &'a Config,
-    (index, driver): (usize, &'a DriverConfig),
+    index: usize,
     mode: Mode,
     engine: &Engine,
     cache: Option<&CompileCache>,
 ) -> Result<Loaded<'a>, ConfigError> {
+    let driver = &config.drivers[index];
     let backend = &driver.backend;
     let path = format!("drivers[{index}]");
     let at = |place: Place, key: &str, what: &dyn Display| {
@@ -123,7 +124,8 @@ async fn load_one<'a>(
         node_only: !mode.controller(),
     };
     let mut ready = compiled.ready(engine, permissions).await.map_err(load_error)?;
-    ready.shape(driver.csi, &driver.offer.withheld, driver.offer.withhold_mount_group);
+    let offer = &driver.offer;
+    ready.shape(driver.csi, &offer.withheld, offer.withhold_mount_group, offer.expanded_by);
     let ms = start.elapsed().as_millis();
     tracing::info!(driver = driver.name, digest = hex::encode(digest), from_cache, ms, "backend is ready");
     Ok(Loaded { config: driver, ready, key: path, granted })
@@ -145,23 +147,32 @@ impl Loaded<'_> {
     /// # Errors
     /// One of them can't be used.
     pub fn open_pools(&self, config: &Config) -> Result<(), ConfigError> {
-        let grants = &self.config.backend.grants;
+        self.granted.open().map_err(|e| self.pools_error(config, &e))
+    }
+
+    /// What it may use.
+    pub fn granted(&self) -> &Granted {
+        &self.granted
+    }
+
+    /// That its pools can't be opened, with the place in the config.
+    pub fn pools_error(&self, config: &Config, error: &Error) -> ConfigError {
         let key = format!("{}.backend.grants.pools", self.key);
-        self.granted.open().map_err(|e| config.error(grants.at, key, e.to_string()))
+        config.error(self.config.backend.grants.at, key, error.to_string())
     }
 
     /// Makes the driver that is served.
     pub fn into_driver(
         self,
         mode: Mode,
-        engine: Option<Arc<dyn NodeEngine>>,
+        node: Option<NodeHalf>,
         (facts, directory): (NodeFacts, Arc<dyn NodeDirectory>),
         work: Work,
     ) -> Driver {
         Driver::new(Parts {
             name: self.config.name.clone(),
             backend: Arc::new(self.ready),
-            engine,
+            node,
             facts,
             directory,
             controller: mode.controller(),

@@ -9,6 +9,8 @@
 //! `<redacted>`, at every depth, in `{:?}` and `{:#?}`. The tests walk all messages to keep it so.
 //! The wire form of a message (`encode`) and its fields are of course whole.
 //!
+//! [`registration`] is how kubelet is told of a CSI driver.
+//!
 //! Maps are `BTreeMap`, so that encodings and Debug output are repeatable.
 
 mod redact;
@@ -28,6 +30,20 @@ pub use redact::SERVICE_ACCOUNT_TOKENS_KEY;
 pub mod v1 {
     tonic::include_proto!("csi.v1");
     include!(concat!(env!("OUT_DIR"), "/csi.v1.debug.rs"));
+}
+
+/// Version v1 of kubelet's plugin registration: the protobuf package `pluginregistration`. It carries no secrets.
+#[allow(missing_docs, unused_qualifications, reason = "generated code")]
+#[allow(clippy::all, clippy::unwrap_used, reason = "generated code")]
+pub mod registration {
+    tonic::include_proto!("pluginregistration");
+
+    /// `PluginInfo.type` of a CSI driver.
+    pub const CSI_PLUGIN: &str = "CSIPlugin";
+    /// What kubelet wants in `PluginInfo.supported_versions` of a CSI driver of any 1.x version.
+    pub const CSI_VERSION: &str = "1.0.0";
+    /// The encoded `google.protobuf.FileDescriptorSet` of `pluginregistration`, without comments.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pluginregistration.bin"));
 }
 
 /// The encoded `google.protobuf.FileDescriptorSet` of `csi.v1` and its imports, without comments.

@@ -215,13 +215,18 @@ impl Client {
 /// # Panics
 /// Nobody answers.
 pub async fn connect(socket: &Path) -> Channel {
+    connect_as(tonic::transport::Endpoint::from_static("http://localhost"), socket).await
+}
+
+/// A gRPC connection to a unix socket, with the endpoint's authority and settings.
+///
+/// # Panics
+/// Nobody answers.
+pub async fn connect_as(endpoint: tonic::transport::Endpoint, socket: &Path) -> Channel {
     let socket = socket.to_owned();
     let connector = tower::service_fn(move |_: tonic::transport::Uri| {
         let socket = socket.clone();
         async move { Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(tokio::net::UnixStream::connect(socket).await?)) }
     });
-    tonic::transport::Endpoint::from_static("http://localhost")
-        .connect_with_connector(connector)
-        .await
-        .expect("a connection")
+    endpoint.connect_with_connector(connector).await.expect("a connection")
 }

@@ -58,30 +58,14 @@ pub struct Driver {
 impl Driver {
     /// The local backend over one pool called `fast`.
     pub fn local(sandbox: &Sandbox) -> Self {
-        Self {
-            name: "local.csi.bulkhead.dev".into(),
-            source: backend("local"),
-            pools: vec![("fast".into(), sandbox.dir("pool"))],
-            access: vec!["pool-image", "pool-directory"],
-            config: String::new(),
-            limits: String::new(),
-            offer: String::new(),
-            csi: "",
-        }
+        let pools = vec![("fast".into(), sandbox.dir("pool"))];
+        Self { pools, access: vec!["pool-image", "pool-directory"], ..Self::plain("local") }
     }
 
     /// The hostile backend over one pool called `bad`. See `tests/backends/bad`.
     pub fn bad(sandbox: &Sandbox) -> Self {
-        Self {
-            name: "bad.csi.bulkhead.dev".into(),
-            source: backend("bad"),
-            pools: vec![("bad".into(), sandbox.dir("pool-bad"))],
-            access: vec!["pool-image", "pool-directory"],
-            config: String::new(),
-            limits: String::new(),
-            offer: String::new(),
-            csi: "",
-        }
+        let pools = vec![("bad".into(), sandbox.dir("pool-bad"))];
+        Self { pools, access: vec!["pool-image", "pool-directory"], ..Self::plain("bad") }
     }
 
     /// A backend without pools.
@@ -117,6 +101,10 @@ pub struct HostBuilder {
     pub node_id: String,
     /// More keys of `node`, one `key: value` a line.
     pub node: String,
+    /// Port of `health.endpoint` at 127.0.0.1.
+    pub health: Option<u16>,
+    /// `--keep-going`.
+    pub keep_going: bool,
 }
 
 impl HostBuilder {
@@ -132,6 +120,8 @@ impl HostBuilder {
             total_memory: None,
             node_id: "node-1".into(),
             node: String::new(),
+            health: None,
+            keep_going: false,
         }
     }
 
@@ -204,6 +194,9 @@ impl HostBuilder {
         if let Some(memory) = self.total_memory {
             let _ = writeln!(yaml, "limits: {{ memory: {memory} }}");
         }
+        if let Some(port) = self.health {
+            let _ = writeln!(yaml, "health: {{ endpoint: 127.0.0.1:{port} }}");
+        }
         yaml.push_str("drivers:\n");
         for driver in &self.drivers {
             let socket = self.socket(&driver.name);
@@ -263,7 +256,9 @@ impl HostBuilder {
         let log = self.root.join("host.log");
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).expect("the log");
         let child = Command::new(binary())
-            .args(["serve", "--log-format", self.log_format, "--mode", self.mode, "--config"])
+            .args(["serve", "--log-format", self.log_format, "--mode", self.mode])
+            .args(self.keep_going.then_some("--keep-going"))
+            .arg("--config")
             .arg(config)
             .envs(self.env.iter().map(|(k, v)| (k, v)))
             .stdin(Stdio::null())

@@ -3,7 +3,10 @@
 pub mod client;
 pub mod components;
 pub mod host;
+pub mod http;
+pub mod kubelet;
 pub mod listing;
+pub mod pernode;
 pub mod raw;
 pub mod sandbox;
 pub mod skips;
@@ -12,6 +15,7 @@ mod snapshots;
 
 pub use client::Client;
 pub use host::{Driver, Host, HostBuilder};
+pub use kubelet::Kubelet;
 pub use listing::{Listing, World};
 pub use sandbox::Sandbox;
 pub use snapshot::{Places, Snapshot};

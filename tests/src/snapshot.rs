@@ -72,7 +72,7 @@ impl Places {
     /// # Panics
     /// Something can't be read.
     pub fn snapshot(&self, sandbox: &Sandbox, volume_id: &str) -> Snapshot {
-        let object = volume_id.split_once('/').expect("POOL/OBJECT").1;
+        let object = volume_id.rsplit_once('/').expect("POOL/OBJECT").1;
         let mask = Mask { root: sandbox.path().to_str().expect("UTF-8").to_owned(), object: object.to_owned() };
         let dir = self.pool.join("objects").join(object);
         let read =

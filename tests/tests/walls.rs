@@ -15,6 +15,7 @@ struct Room {
 
 const PROTOBUF: &[&str] = &["bulkhead_proto", "tonic", "prost", "prost_types"];
 const WASM: &[&str] = &["wasmtime", "wasmtime_wasi"];
+const HTTP: &[&str] = &["hyper", "hyper_util", "http_body_util"];
 const KERNEL: &[&str] = &["rustix", "libc", "procfs"];
 const FILES: &[&str] = &["std::fs", "fs::", "File::open", "std::process::Command"];
 /// What only the wiring joins.
@@ -25,9 +26,9 @@ const ASYNC: &[&str] = &["tokio", "async fn", "async move"];
 const ROOMS: &[(Room, &[&[&str]])] = &[
     (
         Room { path: "host/domain/src", forbidden: &["bulkhead_node", "std::net", "std::thread"] },
-        &[PROTOBUF, WASM, KERNEL, FILES, ASYNC],
+        &[PROTOBUF, WASM, HTTP, KERNEL, FILES, ASYNC],
     ),
-    (Room { path: "host/node/src", forbidden: &[] }, &[PROTOBUF, WASM, ASYNC]),
+    (Room { path: "host/node/src", forbidden: &[] }, &[PROTOBUF, WASM, HTTP, ASYNC]),
     (
         Room { path: "proto/src", forbidden: &["bulkhead_domain", "bulkhead_node", "bulkhead::"] },
         &[WASM, KERNEL, FILES],
@@ -44,27 +45,31 @@ const ROOMS: &[(Room, &[&[&str]])] = &[
                 "crate::registry",
             ],
         },
-        &[WASM, KERNEL],
+        &[WASM, HTTP, KERNEL],
     ),
     (
         Room { path: "host/src/ops", forbidden: &["crate::loader", "crate::config"] },
-        &[JOINED, PROTOBUF, WASM, KERNEL, FILES],
+        &[JOINED, PROTOBUF, WASM, HTTP, KERNEL, FILES],
     ),
     (
         Room { path: "host/src/wasm", forbidden: &["bulkhead_node", "crate::csi", "crate::config", "crate::registry"] },
-        &[PROTOBUF, KERNEL],
+        &[PROTOBUF, HTTP, KERNEL],
     ),
-    (Room { path: "host/src/loader", forbidden: &["crate::ops"] }, &[JOINED, PROTOBUF, WASM, KERNEL, ASYNC]),
+    (Room { path: "host/src/loader", forbidden: &["crate::ops"] }, &[JOINED, PROTOBUF, WASM, HTTP, KERNEL, ASYNC]),
     (
         Room { path: "host/src/imports", forbidden: &["crate::csi", "crate::ops", "crate::wasm", "crate::registry"] },
-        &[PROTOBUF, WASM, KERNEL, FILES],
+        &[PROTOBUF, WASM, HTTP, KERNEL, FILES],
     ),
     (
         Room { path: "host/src/config", forbidden: &["crate::ops", "crate::loader"] },
-        &[JOINED, PROTOBUF, WASM, KERNEL, ASYNC],
+        &[JOINED, PROTOBUF, WASM, HTTP, KERNEL, ASYNC],
     ),
-    // The wiring may name every room, but neither protobuf nor wasmtime nor the kernel.
-    (Room { path: "host/src", forbidden: &[] }, &[PROTOBUF, WASM, KERNEL]),
+    (
+        Room { path: "host/src/health", forbidden: &["crate::ops", "crate::config", "crate::loader"] },
+        &[JOINED, PROTOBUF, WASM, KERNEL, FILES],
+    ),
+    // The wiring may name every room, but neither protobuf nor wasmtime nor HTTP nor the kernel.
+    (Room { path: "host/src", forbidden: &[] }, &[PROTOBUF, WASM, HTTP, KERNEL]),
 ];
 
 /// The only files with `unsafe` code outside the node engine and the guests' allocator.

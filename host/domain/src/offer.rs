@@ -4,8 +4,10 @@
 //! few promises that no function stands for.
 
 mod capabilities;
+mod expansion;
 
 pub use capabilities::{ControllerCapability, GroupCapability, NodeCapability, PluginCapability};
+pub use expansion::ExpandedBy;
 
 use crate::{StringMap, limits, topology};
 use std::collections::BTreeSet;
@@ -158,6 +160,8 @@ pub struct Offer {
     pub info: Info,
     /// The operator wants nothing said about health, also not what the node sees by itself.
     pub health_withheld: bool,
+    /// Which half grows volumes, if `expansion` is exported.
+    pub expanded_by: ExpandedBy,
 }
 
 impl Offer {
@@ -245,8 +249,12 @@ impl Offer {
             (has(Interface::SnapshotListing), C::ListSnapshots),
             (has(Interface::Cloning), C::CloneVolume),
             (has(Interface::Attachment) && promises.publish_readonly, C::PublishReadonly),
-            (has(Interface::Expansion), C::ExpandVolume),
-            (has(Interface::Listing) && promises.published_nodes, C::ListVolumesPublishedNodes),
+            (self.controller_expands(), C::ExpandVolume),
+            // Without attachment there is nothing to tell of nodes.
+            (
+                has(Interface::Listing) && has(Interface::Attachment) && promises.published_nodes,
+                C::ListVolumesPublishedNodes,
+            ),
             (self.shows_volume_condition(), C::VolumeCondition),
             (has(Interface::Inspection), C::GetVolume),
             (promises.single_node_multi_writer, C::SingleNodeMultiWriter),
@@ -268,7 +276,7 @@ impl Offer {
         offered([
             (true, C::StageUnstageVolume),
             (true, C::GetVolumeStats),
-            (self.has(Interface::Expansion), C::ExpandVolume),
+            (self.node_expands(), C::ExpandVolume),
             (self.shows_node_condition(), C::VolumeCondition),
             (promises.single_node_multi_writer, C::SingleNodeMultiWriter),
             (promises.volume_mount_group, C::VolumeMountGroup),
@@ -293,7 +301,13 @@ mod tests {
 
     fn offer(interfaces: &[Interface], promises: Promises) -> Offer {
         let info = Info { vendor_version: "1".into(), promises, ..Default::default() };
-        Offer { csi: CsiVersion::V1_12, interfaces: interfaces.iter().copied().collect(), info, health_withheld: false }
+        Offer {
+            csi: CsiVersion::V1_12,
+            interfaces: interfaces.iter().copied().collect(),
+            info,
+            health_withheld: false,
+            expanded_by: ExpandedBy::Both,
+        }
     }
 
     #[test]

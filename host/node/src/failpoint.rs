@@ -79,6 +79,7 @@ pub const ALL: &[&str] = &[
     "unstage.blanked",
     "unstage.unmarked",
     "unstage.done",
+    "expand.object",
     "expand.capacity",
     "expand.grown",
 ];

@@ -4,7 +4,11 @@ use super::lower::Lower;
 use super::raw::{Maybe, Placed, RawBackend, RawGrants, RawHttp, RawLimits, RawOffer, Text};
 use super::types::{BackendConfig, Grants, HttpGrant, Limits, Offering, Pool, Scheme, SecretsGrant};
 use super::units;
-use bulkhead_domain::{limits, offer::Interface, plan::Access};
+use bulkhead_domain::{
+    limits,
+    offer::{ExpandedBy, Interface},
+    plan::Access,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -157,31 +161,39 @@ impl Lower<'_, '_> {
         let mut offer = Offering::default();
         for ability in abilities(raw) {
             let key = format!("{path}.{}", ability.key);
-            let offered = self.read_or(&key, ability.text, true, |text| match text {
-                "controller" | "node" if ability.key == "expansion" => {
-                    Err("is not supported yet by this version: write false, or remove the key for both halves".into())
-                }
-                "both" if ability.key == "expansion" => Ok(true),
-                "none" if ability.key == "expansion" => Ok(false),
-                _ => units::flag(text),
-            });
-            if !offered {
+            if !self.read_or(&key, ability.text, true, units::flag) {
                 offer.withheld.extend(ability.interfaces);
             }
         }
+        match self.read_or(&format!("{path}.expansion"), &raw.expansion, Some(ExpandedBy::Both), expanded_by) {
+            Some(by) => offer.expanded_by = by,
+            None => offer.withheld.extend([Interface::Expansion]),
+        }
+        offer.expanded_by_at = raw.expansion.0.as_ref().map(|text| text.at);
         offer.withhold_mount_group = !self.read_or(&format!("{path}.mountGroup"), &raw.mount_group, true, units::flag);
         offer
     }
 }
 
-/// A key of `offer`.
+/// None: nobody grows volumes.
+fn expanded_by(text: &str) -> Result<Option<ExpandedBy>, units::Problem> {
+    match text {
+        "both" | "true" => Ok(Some(ExpandedBy::Both)),
+        "controller" => Ok(Some(ExpandedBy::Controller)),
+        "node" => Ok(Some(ExpandedBy::Node)),
+        "none" | "false" => Ok(None),
+        _ => Err("says of no half that it grows volumes: write both, controller, node or none".into()),
+    }
+}
+
+/// A key of `offer` that is true or false.
 struct Ability<'a> {
     key: &'static str,
     text: &'a Maybe,
     interfaces: &'static [Interface],
 }
 
-fn abilities(raw: &RawOffer) -> [Ability<'_>; 13] {
+fn abilities(raw: &RawOffer) -> [Ability<'_>; 12] {
     use Interface as I;
     let ability = |key, text, interfaces| Ability { key, text, interfaces };
     [
@@ -190,7 +202,6 @@ fn abilities(raw: &RawOffer) -> [Ability<'_>; 13] {
         ability("changedBlocks", &raw.changed_blocks, &[I::ChangedBlocks]),
         ability("cloning", &raw.cloning, &[I::Cloning]),
         ability("ephemeral", &raw.ephemeral, &[I::Ephemeral]),
-        ability("expansion", &raw.expansion, &[I::Expansion]),
         ability("groupSnapshots", &raw.group_snapshots, &[I::GroupSnapshots]),
         ability("health", &raw.health, &[I::Health, I::HealthListing, I::StorageHealth]),
         ability("inspection", &raw.inspection, &[I::Inspection]),

@@ -46,27 +46,44 @@ impl Config {
     /// All that is wrong, sorted by line.
     pub fn check_paths(&self) -> Result<(), Vec<ConfigError>> {
         let mut errors = Errors::new(&self.file);
-        for (index, driver) in self.drivers.iter().enumerate() {
-            let backend = &driver.backend;
-            if let Err(problem) = readable_file(&backend.source) {
-                let message = format!("{} {problem}: build or copy the component there", backend.source.display());
-                errors.add(backend.source_at, format!("drivers[{index}].backend.source"), message);
-            }
-            for (name, pool) in &backend.grants.pools {
-                let problem = match fs::metadata(&pool.path) {
-                    Ok(found) if found.is_dir() => continue,
-                    Ok(_) => "is not a directory: name one".to_owned(),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        "is not there: create the directory".to_owned()
-                    }
-                    Err(error) => format!("can't be looked at ({error}): make it accessible"),
-                };
-                let message = format!("{} {problem}", pool.path.display());
-                errors.add(pool.at, format!("drivers[{index}].backend.grants.pools.{name}.path"), message);
-            }
-        }
+        (0..self.drivers.len()).for_each(|index| self.look_for(index, &mut errors));
         check::overlaps(self, &check::directories(self, |path| fs::canonicalize(path).ok()), &mut errors);
         errors.finish(())
+    }
+
+    /// As [`Config::check_paths`], of what `drivers[index]` names. Of two drivers whose pools lie in one another both are
+    /// refused.
+    ///
+    /// # Errors
+    /// All that is wrong, sorted by line.
+    pub fn check_paths_of(&self, index: usize) -> Result<(), Vec<ConfigError>> {
+        let mut errors = Errors::new(&self.file);
+        self.look_for(index, &mut errors);
+        let directories = check::directories(self, |path| fs::canonicalize(path).ok());
+        check::overlaps_of(self, index, &directories, &mut errors);
+        errors.finish(())
+    }
+
+    /// Looks for the source and the pools of one driver.
+    fn look_for(&self, index: usize, errors: &mut Errors<'_>) {
+        let Some(driver) = self.drivers.get(index) else { return };
+        let backend = &driver.backend;
+        if let Err(problem) = readable_file(&backend.source) {
+            let message = format!("{} {problem}: build or copy the component there", backend.source.display());
+            errors.add(backend.source_at, format!("drivers[{index}].backend.source"), message);
+        }
+        for (name, pool) in &backend.grants.pools {
+            let problem = match fs::metadata(&pool.path) {
+                Ok(found) if found.is_dir() => continue,
+                Ok(_) => "is not a directory: name one".to_owned(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    "is not there: create the directory".to_owned()
+                }
+                Err(error) => format!("can't be looked at ({error}): make it accessible"),
+            };
+            let message = format!("{} {problem}", pool.path.display());
+            errors.add(pool.at, format!("drivers[{index}].backend.grants.pools.{name}.path"), message);
+        }
     }
 }
 

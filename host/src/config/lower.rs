@@ -113,6 +113,10 @@ impl Lower<'_, '_> {
                 .as_ref()
                 .and_then(|l| l.memory.0.as_ref())
                 .map_or(raw.version.at, |text| text.at),
+            health: raw.health.as_ref().and_then(|health| health.endpoint.0.as_ref()).and_then(|text| {
+                let address = self.read("health.endpoint", text, units::socket_address)?;
+                Some((address, text.at))
+            }),
         }
     }
 
@@ -155,7 +159,9 @@ impl Lower<'_, '_> {
             let path = self.read("node.directory", text, |text| units::path(text, &base))?;
             Some((path, text.at))
         });
-        NodeConfig { id: id.unwrap_or_default(), kubelet_root, kubelet_root_at, directory, labels }
+        let registration = raw.map_or(&none, |raw| &raw.registration);
+        let registration = self.read_or("node.registration", registration, false, units::flag);
+        NodeConfig { id: id.unwrap_or_default(), kubelet_root, kubelet_root_at, directory, registration, labels }
     }
 
     fn driver(&mut self, index: usize, raw: &Placed<RawDriver>, alone: bool) -> DriverConfig {

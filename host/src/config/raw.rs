@@ -53,6 +53,8 @@ pub(super) struct RawConfig {
     pub node: Option<RawNode>,
     /// Limits over all backends together.
     pub limits: Option<RawTotals>,
+    /// Whether the host lives and is ready, over HTTP.
+    pub health: Option<RawHealth>,
     /// The CSI drivers that this host serves, at least one.
     #[schemars(length(min = 1))]
     pub drivers: Placed<Vec<Placed<RawDriver>>>,
@@ -78,6 +80,11 @@ pub(super) struct RawNode {
     #[serde(default)]
     #[schemars(with = "String")]
     pub directory: Maybe,
+    /// Register each driver with kubelet, in modes that serve the node: sockets in plugins_registry beneath kubeletRoot.
+    /// Default: false.
+    #[serde(default)]
+    #[schemars(with = "super::schema::Flag")]
+    pub registration: Maybe,
     /// Labels that backends see among the node's facts.
     #[schemars(with = "Option<std::collections::BTreeMap<String, super::schema::Scalar>>")]
     pub labels: Option<Entries<Text>>,
@@ -92,6 +99,17 @@ pub(super) struct RawTotals {
     #[serde(default)]
     #[schemars(with = "super::schema::Size")]
     pub memory: Maybe,
+}
+
+/// Whether the host lives and is ready, over HTTP.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "Health")]
+pub(super) struct RawHealth {
+    /// ADDRESS:PORT to serve /livez, /readyz and /healthz on, like 0.0.0.0:9808 or [::]:9808. Default: none are served.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub endpoint: Maybe,
 }
 
 /// One CSI driver: a name, a socket, a backend.

@@ -3,10 +3,11 @@
 use super::{ConfigError, Place};
 use bulkhead_domain::{
     StringMap,
-    offer::{CsiVersion, Interface},
+    offer::{CsiVersion, ExpandedBy, Interface},
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub total_memory_bytes: u64,
     /// Where that stands; the start of the file if it is a default.
     pub total_memory_at: Place,
+    /// Where health is told over HTTP, and where that stands.
+    pub health: Option<(SocketAddr, Place)>,
 }
 
 /// Who this host is.
@@ -40,8 +43,20 @@ pub struct NodeConfig {
     pub kubelet_root_at: Place,
     /// Where nodes make themselves known to controllers in other processes, and where that stands.
     pub directory: Option<(PathBuf, Place)>,
+    /// Each driver is registered with kubelet.
+    pub registration: bool,
     /// Published with the node's facts.
     pub labels: StringMap,
+}
+
+impl NodeConfig {
+    /// The socket on which kubelet is told of a driver: `KUBELETROOT/plugins_registry/DRIVER@reg.sock`.
+    ///
+    /// Kubelet sends the socket's path, with percent signs for slashes, as the HTTP/2 authority of its requests. Our HTTP/2
+    /// library refuses percent signs in the name of a host, but not in what stands before an `@`.
+    pub fn registration_socket(&self, driver: &str) -> PathBuf {
+        self.kubelet_root.join("plugins_registry").join(format!("{driver}@reg.sock"))
+    }
 }
 
 /// One CSI driver: a name, a socket, a backend.
@@ -74,6 +89,10 @@ pub struct Offering {
     pub withheld: BTreeSet<Interface>,
     /// VOLUME_MOUNT_GROUP counts as not promised.
     pub withhold_mount_group: bool,
+    /// Which half grows volumes, if `expansion` isn't withheld.
+    pub expanded_by: ExpandedBy,
+    /// Where that stands, if it is set.
+    pub expanded_by_at: Option<Place>,
 }
 
 /// The component and what it gets.

@@ -4,6 +4,7 @@
 
 use bulkhead_domain::limits;
 use bytesize::ByteSize;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 pub(super) type Problem = String;
 
 /// Longest path of a unix socket: `sun_path` holds 108 bytes with the NUL (unix(7)).
-const SOCKET_BYTES: usize = 107;
+pub(super) const SOCKET_BYTES: usize = 107;
 /// Longest CSI plugin name (GetPluginInfoResponse.name).
 const DRIVER_NAME_BYTES: usize = 63;
 
@@ -93,6 +94,12 @@ pub(super) fn count(text: &str, range: RangeInclusive<u32>) -> Result<u32, Probl
         Ok(count) if range.contains(&count) => Ok(count),
         _ => Err(format!("is not a number from {} to {}: write one", range.start(), range.end())),
     }
+}
+
+/// An address with a port.
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Problem> {
+    let address = text.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
+    address.ok_or_else(|| "is not ADDRESS:PORT: write e.g. 0.0.0.0:9808, 127.0.0.1:9808 or [::]:9808".into())
 }
 
 /// `true` or `false`.

@@ -1,6 +1,10 @@
 //! Identity service.
 
-use super::{render, server::Service, status::answer};
+use super::{
+    render,
+    server::Service,
+    status::{answer, logged},
+};
 use bulkhead_proto::v1::{self, identity_server::Identity};
 use tonic::{Request, Response, Status};
 
@@ -28,7 +32,8 @@ impl Identity for Service {
 
     async fn probe(&self, request: Request<v1::ProbeRequest>) -> Result<Response<v1::ProbeResponse>, Status> {
         let Ok((driver, timeout, _)) = self.open(request) else {
-            return Ok(Response::new(v1::ProbeResponse { ready: Some(false) }));
+            let probed = async { Ok(v1::ProbeResponse { ready: Some(self.probe_missing()?) }) };
+            return logged(self.name(), "Probe", "-", probed).await;
         };
         answer(driver, "Probe", "-", async { Ok(v1::ProbeResponse { ready: Some(driver.probe(timeout).await?) }) })
             .await

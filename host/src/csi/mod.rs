@@ -6,14 +6,17 @@
 mod controller;
 mod group;
 mod identity;
+mod incoming;
 mod metadata;
 mod node;
 
 mod parse;
+mod registration;
 mod render;
 mod server;
 mod socket;
 mod status;
 
-pub use server::{Service, serve};
+pub use registration::Registration;
+pub use server::{Service, State, serve};
 pub use socket::{BindError, Socket, probe_socket};

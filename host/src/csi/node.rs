@@ -3,7 +3,7 @@
 use super::{
     parse, render,
     server::Service,
-    status::{answer, subject},
+    status::{answer, logged, subject, timeout},
 };
 use bulkhead_proto::v1::{self, node_server::Node};
 use tonic::{Request, Response, Status};
@@ -29,10 +29,11 @@ impl Node for Service {
         &self,
         request: Request<v1::NodeUnstageVolumeRequest>,
     ) -> Reply<v1::NodeUnstageVolumeResponse> {
-        let (driver, timeout, request) = self.open(request)?;
+        let (timeout, request) = (timeout(request.metadata()), request.into_inner());
         let subject = subject(&request.volume_id);
-        answer(driver, "NodeUnstageVolume", subject, async {
-            driver.node_unstage_volume(parse::node_unstage(request)?, timeout).await?;
+        logged(self.name(), "NodeUnstageVolume", subject, async {
+            let node = self.node_half("NodeUnstageVolume")?;
+            node.node_unstage_volume(parse::node_unstage(request)?, timeout).await?;
             Ok(v1::NodeUnstageVolumeResponse {})
         })
         .await
@@ -55,10 +56,11 @@ impl Node for Service {
         &self,
         request: Request<v1::NodeUnpublishVolumeRequest>,
     ) -> Reply<v1::NodeUnpublishVolumeResponse> {
-        let (driver, timeout, request) = self.open(request)?;
+        let (timeout, request) = (timeout(request.metadata()), request.into_inner());
         let subject = subject(&request.volume_id);
-        answer(driver, "NodeUnpublishVolume", subject, async {
-            driver.node_unpublish_volume(parse::node_unpublish(request)?, timeout).await?;
+        logged(self.name(), "NodeUnpublishVolume", subject, async {
+            let node = self.node_half("NodeUnpublishVolume")?;
+            node.node_unpublish_volume(parse::node_unpublish(request)?, timeout).await?;
             Ok(v1::NodeUnpublishVolumeResponse {})
         })
         .await

@@ -7,9 +7,9 @@ use std::{
         net,
     },
     path::{Path, PathBuf},
+    task::{Context, Poll},
 };
-use tokio::net::UnixListener;
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio::net::{UnixListener, UnixStream};
 
 /// Why a socket can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub struct Socket {
 
 /// Removes the socket file when dropped.
 #[derive(Debug)]
-pub struct Unlink {
+struct Unlink {
     path: PathBuf,
     /// Open as a place only: as long as it is, no other file gets its inode number.
     file: fs::File,
@@ -65,16 +65,27 @@ impl Unlink {
 /// # Errors
 /// Somebody answers, or something else is there.
 pub fn probe_socket(path: &Path) -> Result<(), BindError> {
-    let failed = |reason| BindError::Io { path: path.to_owned(), reason };
+    if is_socket(path)? { judge(path, net::UnixStream::connect(path).map(drop)) } else { Ok(()) }
+}
+
+/// A socket is at the path; nothing may be, but nothing else.
+fn is_socket(path: &Path) -> Result<bool, BindError> {
     match fs::symlink_metadata(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(failed(e)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(reason) => Err(BindError::Io { path: path.to_owned(), reason }),
         Ok(meta) if !meta.file_type().is_socket() => Err(BindError::NotASocket(path.to_owned())),
-        Ok(_) => match net::UnixStream::connect(path) {
-            Ok(_) => Err(BindError::InUse(path.to_owned())),
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-            Err(e) => Err(failed(e)),
-        },
+        Ok(_) => Ok(true),
+    }
+}
+
+/// What an attempt to connect says about who is there.
+fn judge(path: &Path, connected: io::Result<()>) -> Result<(), BindError> {
+    match connected {
+        Ok(()) => Err(BindError::InUse(path.to_owned())),
+        // Somebody listens, and does not accept.
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(BindError::InUse(path.to_owned())),
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Err(reason) => Err(BindError::Io { path: path.to_owned(), reason }),
     }
 }
 
@@ -84,8 +95,20 @@ impl Socket {
     /// # Errors
     /// See [`BindError`].
     pub fn bind(path: &Path) -> Result<Self, BindError> {
-        let failed = |reason| BindError::Io { path: path.to_owned(), reason };
         probe_socket(path)?;
+        Self::bind_unused(path)
+    }
+
+    /// As [`Socket::bind`], again and again if need be: somebody who is there and never accepts can't hold the caller.
+    pub(super) async fn bind_again(path: PathBuf) -> Result<Self, BindError> {
+        if is_socket(&path)? {
+            judge(&path, UnixStream::connect(&path).await.map(drop))?;
+        }
+        Self::bind_unused(&path)
+    }
+
+    fn bind_unused(path: &Path) -> Result<Self, BindError> {
+        let failed = |reason| BindError::Io { path: path.to_owned(), reason };
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(failed)?;
         }
@@ -100,9 +123,19 @@ impl Socket {
         Ok(Self { listener, unlink })
     }
 
-    /// Connections as they come, and what removes the socket in the end.
-    pub fn into_incoming(self) -> (UnixListenerStream, Unlink) {
-        (UnixListenerStream::new(self.listener), self.unlink)
+    /// Where it was bound.
+    pub(super) fn path(&self) -> &Path {
+        &self.unlink.path
+    }
+
+    /// Its file is still the one that was bound.
+    pub(super) fn is_there(&self) -> bool {
+        self.unlink.is_there().unwrap_or(false)
+    }
+
+    /// The next connection.
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<UnixStream>> {
+        self.listener.poll_accept(cx).map_ok(|(stream, _)| stream)
     }
 }
 
@@ -127,15 +160,34 @@ mod tests {
         let first = Socket::bind(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(matches!(Socket::bind(&path), Err(BindError::InUse(_))));
-        let (incoming, unlink) = first.into_incoming();
-        drop(incoming);
+        let Socket { listener, unlink } = first;
+        drop(listener);
         assert!(path.exists());
         let second = Socket::bind(&path).unwrap();
+        assert!(second.is_there() && !unlink.is_there().unwrap());
         drop(unlink);
         assert!(path.exists(), "the first one must not remove the second one's socket");
         drop(second);
         assert!(!path.exists());
         fs::write(&path, "x").unwrap();
         assert!(matches!(Socket::bind(&path), Err(BindError::NotASocket(_))));
+        assert!(matches!(Socket::bind_again(path).await, Err(BindError::NotASocket(_))));
+    }
+
+    #[tokio::test]
+    async fn somebody_who_never_accepts_holds_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("csi.sock");
+        let deaf = net::UnixListener::bind(&path).unwrap();
+        // Until the kernel's queue is full, and once more.
+        let mut waiting = vec![];
+        while let Ok(stream) = UnixStream::connect(&path).await {
+            waiting.push(stream);
+        }
+        assert!(!waiting.is_empty());
+        assert!(matches!(Socket::bind_again(path.clone()).await, Err(BindError::InUse(_))));
+        drop(deaf);
+        let socket = Socket::bind_again(path.clone()).await.unwrap();
+        assert!(socket.is_there() && matches!(Socket::bind_again(path).await, Err(BindError::InUse(_))));
     }
 }

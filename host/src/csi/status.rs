@@ -49,12 +49,23 @@ pub async fn answer<T>(
     subject: impl Display,
     run: impl Future<Output = Result<T>>,
 ) -> std::result::Result<Response<T>, Status> {
-    let start = Instant::now();
-    let result = match driver.check_offered(rpc) {
-        Ok(()) => run.await,
-        Err(not_offered) => Err(not_offered),
+    let offered = async {
+        driver.check_offered(rpc)?;
+        run.await
     };
-    let (us, driver) = (start.elapsed().as_micros(), driver.name());
+    logged(driver.name(), rpc, subject, offered).await
+}
+
+/// Runs one RPC and logs it, as [`answer`], whether it is offered or not.
+pub async fn logged<T>(
+    driver: &str,
+    rpc: &'static str,
+    subject: impl Display,
+    run: impl Future<Output = Result<T>>,
+) -> std::result::Result<Response<T>, Status> {
+    let start = Instant::now();
+    let result = run.await;
+    let us = start.elapsed().as_micros();
     match result {
         Ok(reply) => {
             tracing::debug!(driver, rpc, %subject, us, "ok");

@@ -144,11 +144,12 @@ impl Driver {
         }
         let is_block = request.capability.as_ref().is_some_and(VolumeCapability::is_block);
         // Where both halves live in this process, growing a pool's image has grown its loop device too.
-        let device_has_grown = is_block && self.inner.engine.is_some();
+        let device_has_grown = is_block && self.inner.node.is_some();
+        let node_has_to = self.offer().node_expands() && !device_has_grown;
         let like = Call::changing(timeout, request.secrets.clone());
         self.ask(like, guard, |backend, cx| async move {
             let mut expanded = backend.expand_volume(cx, request).await?;
-            expanded.node_expansion_required &= !device_has_grown;
+            expanded.node_expansion_required &= node_has_to;
             Ok(expanded)
         })
         .await
@@ -167,7 +168,7 @@ impl Driver {
                 return in_use(&format!("node {node}"));
             }
         }
-        let Some(engine) = self.inner.engine.clone() else { return Ok(()) };
+        let Some(engine) = self.inner.node.as_ref().map(|node| node.engine.clone()) else { return Ok(()) };
         let (cx, id) = (self.context(Role::Node, Effect::None, timeout, None, Secrets::default()), volume_id.clone());
         let published = blocking(move || engine.is_published(&id));
         if self.inner.work.run(cx.deadline, published).await? { in_use("this node") } else { Ok(()) }

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod listing;
 pub mod lock;
 pub mod node;
+pub mod node_half;
 pub mod node_health;
 pub mod offered;
 pub mod ports;
@@ -21,7 +22,8 @@ pub mod work;
 
 use crate::ops::{
     lock::Locks,
-    ports::{Backend, NodeDirectory, NodeEngine},
+    node_half::NodeHalf,
+    ports::{Backend, NodeDirectory},
 };
 use bulkhead_domain::{
     node::NodeFacts,
@@ -38,7 +40,7 @@ pub struct Driver {
 struct Inner {
     name: String,
     backend: Arc<dyn Backend>,
-    engine: Option<Arc<dyn NodeEngine>>,
+    node: Option<NodeHalf>,
     facts: NodeFacts,
     directory: Arc<dyn NodeDirectory>,
     controller: bool,
@@ -57,7 +59,7 @@ pub struct Parts {
     /// The loaded backend.
     pub backend: Arc<dyn Backend>,
     /// None in controller mode.
-    pub engine: Option<Arc<dyn NodeEngine>>,
+    pub node: Option<NodeHalf>,
     /// What this node says about itself.
     pub facts: NodeFacts,
     /// Where the controller half finds nodes.
@@ -77,12 +79,12 @@ impl Driver {
             inner: Arc::new(Inner {
                 name: parts.name,
                 backend: parts.backend,
-                engine: parts.engine,
                 facts: parts.facts,
                 directory: parts.directory,
                 controller: parts.controller,
                 call_timeout: parts.call_timeout,
-                locks: Locks::default(),
+                locks: parts.node.as_ref().map(|node| node.locks.clone()).unwrap_or_default(),
+                node: parts.node,
                 nodes: attach::NodeQueues::default(),
                 health: listing::HealthCache::default(),
                 work: parts.work,
@@ -113,6 +115,6 @@ impl Driver {
 
     /// This process serves the node half.
     pub fn serves_node(&self) -> bool {
-        self.inner.engine.is_some()
+        self.inner.node.is_some()
     }
 }

@@ -1,30 +1,35 @@
 //! The Node service: the backend is asked for a plan at stage and for nothing else; everything after works from the node
-//! engine's journal.
+//! engine's journal. What takes volumes down is in [`super::node_half`].
 
 use super::{
     Driver,
+    node_half::NodeHalf,
     ports::{Effect, NodeEngine, PlanRequest, Role},
     work::blocking,
 };
 use bulkhead_domain::{
     Error, Result,
     capability::VolumeCapability,
-    node::{NodeExpand, NodeInfo, PublishEphemeral, Stage, Unpublish, Unstage},
+    node::{NodeExpand, NodeInfo, PublishEphemeral, Stage},
     offer::Interface,
     plan::{self, Plan},
     request::{InlineVolume, NodePublishVolume, NodeStageVolume, Secrets},
-    volume::VolumeId,
 };
 use std::{sync::Arc, time::Duration};
 
 impl Driver {
+    /// What works without the backend: taking volumes down.
+    ///
+    /// # Errors
+    /// UNIMPLEMENTED: this process does not serve the node half.
+    pub fn node_half(&self) -> Result<&NodeHalf> {
+        self.inner.node.as_ref().ok_or_else(|| {
+            Error::unimplemented(format_args!("driver {} does not offer the node service here", self.name()))
+        })
+    }
+
     pub(super) fn engine(&self) -> Result<Arc<dyn NodeEngine>> {
-        match &self.inner.engine {
-            Some(engine) => Ok(engine.clone()),
-            None => {
-                Err(Error::unimplemented(format_args!("driver {} does not offer the node service here", self.name())))
-            }
-        }
+        Ok(self.node_half()?.engine.clone())
     }
 
     /// NodeStageVolume: plan, then carry it out. Locks the volume.
@@ -64,14 +69,6 @@ impl Driver {
         self.inner.work.run(deadline, operation).await
     }
 
-    /// NodeUnstageVolume. Locks the volume.
-    ///
-    /// # Errors
-    /// FAILED_PRECONDITION while it is published.
-    pub async fn node_unstage_volume(&self, request: Unstage, timeout: Option<Duration>) -> Result<()> {
-        self.locked(request.volume_id.clone(), timeout, move |engine| engine.unstage(request)).await
-    }
-
     /// NodePublishVolume. Locks the volume.
     ///
     /// # Errors
@@ -80,7 +77,8 @@ impl Driver {
         match request {
             NodePublishVolume::Staged(mut request) => {
                 request.read_only |= request.capability.access_mode.is_reader_only();
-                self.locked(request.volume_id.clone(), timeout, move |engine| engine.publish(request)).await
+                let node = self.node_half()?;
+                node.locked(request.volume_id.clone(), timeout, move |engine| engine.publish(request)).await
             }
             NodePublishVolume::Inline(request) => self.publish_inline(request, timeout).await,
         }
@@ -119,20 +117,13 @@ impl Driver {
         self.inner.work.run(deadline, operation).await
     }
 
-    /// NodeUnpublishVolume. Locks the volume.
-    ///
-    /// # Errors
-    /// Those of the engine.
-    pub async fn node_unpublish_volume(&self, request: Unpublish, timeout: Option<Duration>) -> Result<()> {
-        self.locked(request.volume_id.clone(), timeout, move |engine| engine.unpublish(request)).await
-    }
-
     /// NodeExpandVolume: bytes after the call. Locks the volume.
     ///
     /// # Errors
     /// NOT_FOUND, FAILED_PRECONDITION, OUT_OF_RANGE.
     pub async fn node_expand_volume(&self, request: NodeExpand, timeout: Option<Duration>) -> Result<u64> {
-        self.locked(request.volume_id.clone(), timeout, move |engine| engine.expand(request)).await
+        let node = self.node_half()?;
+        node.locked(request.volume_id.clone(), timeout, move |engine| engine.expand(request)).await
     }
 
     /// NodeGetInfo: this node's id and what the backend says about it. Takes no lock: it changes nothing.
@@ -148,23 +139,6 @@ impl Driver {
         let (deadline, backend, facts) = (cx.deadline, self.inner.backend.clone(), self.inner.facts.clone());
         let info = self.inner.work.run(deadline, async move { backend.get_node_info(cx, facts).await }).await?;
         Ok((node_id, info))
-    }
-
-    /// Runs one step of the engine on a blocking thread that keeps the volume's lock until it ends.
-    async fn locked<T: Send + 'static>(
-        &self,
-        volume_id: VolumeId,
-        timeout: Option<Duration>,
-        step: impl FnOnce(&dyn NodeEngine) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let engine = self.engine()?;
-        let guard = self.lock(&volume_id)?;
-        let cx = self.context(Role::Node, Effect::Possible, timeout, None, Secrets::default());
-        let operation = blocking(move || {
-            let _guard = guard;
-            step(engine.as_ref())
-        });
-        self.inner.work.run(cx.deadline, operation).await
     }
 }
 

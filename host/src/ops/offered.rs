@@ -19,7 +19,7 @@ impl Driver {
             "ListVolumes" => controller(&[I::Listing]),
             "ControllerGetVolume" => controller(&[I::Inspection]),
             "GetCapacity" => controller(&[I::Capacity]),
-            "ControllerExpandVolume" => controller(&[I::Expansion]),
+            "ControllerExpandVolume" => controller(&[I::Expansion]) && offer.controller_expands(),
             "ControllerModifyVolume" => controller(&[I::Modification]),
             "CreateSnapshot" | "DeleteSnapshot" => controller(&[I::Snapshots]),
             "ListSnapshots" | "GetSnapshot" => controller(&[I::SnapshotListing]),
@@ -34,7 +34,7 @@ impl Driver {
             | "NodePublishVolume"
             | "NodeUnpublishVolume"
             | "NodeGetVolumeStats" => node,
-            "NodeExpandVolume" => node && offer.has(I::Expansion),
+            "NodeExpandVolume" => node && offer.node_expands(),
             "NodeGetVolumeHealth" => node && offer.shows_node_health(),
             // Nothing is reachable from a node half, so the controller half of the same process is asked.
             "NodeGetStorageHealth" => node && offer.is_1_13() && controller(&[I::StorageHealth]),

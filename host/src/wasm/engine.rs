@@ -8,7 +8,7 @@ use std::{
     hash::{BuildHasher, BuildHasherDefault, Hasher},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -59,6 +59,7 @@ pub struct Engine {
     pub(super) budget: Budget,
     runtime: Arc<Runtime>,
     serving: Option<tokio::runtime::Handle>,
+    epochs: Arc<AtomicU64>,
 }
 
 /// A tokio runtime that may be dropped anywhere, also within another one.
@@ -91,7 +92,8 @@ impl Engine {
             config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(settings)));
         }
         let wasm = wasmtime::Engine::new(&config)?;
-        start_ticker(&wasm)?;
+        let epochs = Arc::new(AtomicU64::new(0));
+        start_ticker(&wasm, epochs.clone())?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(GUEST_THREADS)
             .event_interval(1)
@@ -103,7 +105,21 @@ impl Engine {
             budget: Budget::new(usize::try_from(settings.total_memory).unwrap_or(usize::MAX)),
             runtime: Arc::new(Runtime(Some(runtime))),
             serving: tokio::runtime::Handle::try_current().ok(),
+            epochs,
         })
+    }
+
+    /// Guests can run and can be stopped: a task on their runtime sees the epoch advance. May wait for long if not.
+    pub async fn pulse(&self) {
+        let epochs = self.epochs.clone();
+        let seen = self.runtime().spawn(async move {
+            let before = epochs.load(Ordering::Relaxed);
+            while epochs.load(Ordering::Relaxed) == before {
+                tokio::time::sleep(EPOCH).await;
+            }
+        });
+        // It ends early only with the runtime, and that with the process.
+        let _ = seen.await;
     }
 
     /// Drops what a call leaves behind once its answer is on the way: taking an instance down costs as much as making one,
@@ -150,13 +166,16 @@ fn pool(settings: EngineSettings) -> PoolingAllocationConfig {
 }
 
 /// Raises the epoch from an OS thread, so that no runtime that is stuck can stop it. Ends with the engine.
-fn start_ticker(engine: &wasmtime::Engine) -> std::io::Result<()> {
+fn start_ticker(engine: &wasmtime::Engine, epochs: Arc<AtomicU64>) -> std::io::Result<()> {
     let weak = engine.weak();
     std::thread::Builder::new().name("epoch".into()).spawn(move || {
         loop {
             std::thread::sleep(EPOCH);
             match weak.upgrade() {
-                Some(engine) => engine.increment_epoch(),
+                Some(engine) => {
+                    engine.increment_epoch();
+                    epochs.fetch_add(1, Ordering::Relaxed);
+                }
                 None => return,
             }
         }

@@ -15,7 +15,7 @@ use crate::{
     ops::ports::{CallContext, Effect, Role},
 };
 use bulkhead_domain::{
-    offer::{CsiVersion, Info, Interface, Offer},
+    offer::{CsiVersion, ExpandedBy, Info, Interface, Offer},
     request::Secrets,
 };
 use std::{
@@ -174,8 +174,13 @@ impl Compiled {
         });
         let info = ask_info(engine, &pre, &indices, &shared).await?;
         info.check().map_err(LoadError::BadInfo)?;
-        let offer =
-            Offer { csi: CsiVersion::default(), interfaces: self.manifest.exports, info, health_withheld: false };
+        let offer = Offer {
+            csi: CsiVersion::default(),
+            interfaces: self.manifest.exports,
+            info,
+            health_withheld: false,
+            expanded_by: ExpandedBy::default(),
+        };
         offer.check().map_err(LoadError::BadInfo)?;
         Ok(Ready {
             engine: engine.clone(),
@@ -207,9 +212,16 @@ impl Ready {
     }
 
     /// Sets the generation of CSI that is spoken, and offers less than the component exports: as if it did not export
-    /// `withheld`, nor promise mount groups.
-    pub fn shape(&mut self, csi: CsiVersion, withheld: &BTreeSet<Interface>, withhold_mount_group: bool) {
+    /// `withheld`, nor promise mount groups. `expanded_by`: which half grows volumes.
+    pub fn shape(
+        &mut self,
+        csi: CsiVersion,
+        withheld: &BTreeSet<Interface>,
+        withhold_mount_group: bool,
+        expanded_by: ExpandedBy,
+    ) {
         self.offer.csi = csi;
+        self.offer.expanded_by = expanded_by;
         self.offer.health_withheld = withheld.contains(&Interface::Health);
         self.offer.interfaces.retain(|interface| !withheld.contains(interface));
         self.offer.info.promises.volume_mount_group &= !withhold_mount_group;

@@ -95,7 +95,7 @@ impl Attachment for Local {
     }
 
     fn controller_unpublish_volume(volume_id: String, node_id: Option<String>) -> Result<()> {
-        let Some(place) = Place::parse(&volume_id) else {
+        let Some(place) = Place::parse(&volume_id)? else {
             return Ok(());
         };
         let gone = |name: &str| match (name.strip_prefix(key::NODE), &node_id) {

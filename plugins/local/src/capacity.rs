@@ -12,10 +12,21 @@ use bulkhead_sdk::size::round_down;
 impl Capacity for Local {
     /// Of the pools that a volume of these parameters could go to in that place, together, with the largest one as the largest
     /// volume. Nothing for uses that are impossible.
+    ///
+    /// Where storage is on each node a scheduler looks at capacity first. Told of an error or of no room, it would tell its user
+    /// that storage is full, and nobody would ask for the volume, whose error names the parameter that is wrong. So there, parameters
+    /// that no volume can have count as none.
     fn get_capacity(request: CapacityRequest) -> Result<Available> {
-        let class = Class::parse(&request.parameters)?;
         let pools = Pools::configured()?;
-        let mut chosen = pools.anywhere(class.pool.as_deref())?;
+        let lenient = pools.settings.node.is_some();
+        let class = match Class::parse(&request.parameters) {
+            Err(_) if lenient => Class::parse(&StringMap::new())?,
+            class => class?,
+        };
+        let mut chosen = match pools.anywhere(class.pool.as_deref()) {
+            Err(Error::InvalidArgument(_)) if lenient => Vec::new(),
+            chosen => chosen?,
+        };
         if chosen.is_empty() {
             chosen = pools.all().iter().map(String::as_str).collect();
         }

@@ -4,6 +4,7 @@ use crate::Local;
 use crate::access::Access;
 use crate::host::pools;
 use crate::names::Place;
+use crate::nodes::elsewhere;
 use crate::parameters::{Class, TYPE, kind_name};
 use crate::placement::Pools;
 use crate::records::{content_of, find, find_snapshot, key, made_for, source_text};
@@ -27,6 +28,11 @@ pub fn from(request: &CreateVolumeRequest, source: &ContentSource) -> Result<Vol
     let pools = Pools::configured()?;
     if let Some(existing) = existing(&pools, &request.name)? {
         return Ok(existing);
+    }
+    let (ContentSource::Volume(id) | ContentSource::Snapshot(id)) = source;
+    if let Some(node) = elsewhere(id) {
+        // The CO may try there, as it would with a place that is full. NOT_FOUND would be its last word.
+        return Err(Error::exhausted(format!("{id} is on node {node}, and only there can a volume be made of it")));
     }
     let (origin, object) = match source {
         ContentSource::Volume(id) => find(id),

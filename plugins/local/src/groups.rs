@@ -59,7 +59,7 @@ impl GroupSnapshots for Local {
     }
 
     fn delete_volume_group_snapshot(group_snapshot_id: String, snapshot_ids: Vec<String>) -> Result<()> {
-        let Some(group) = Group::parse(&group_snapshot_id) else {
+        let Some(group) = Group::parse(&group_snapshot_id)? else {
             return Ok(());
         };
         let members = match members(&group) {
@@ -76,7 +76,7 @@ impl GroupSnapshots for Local {
     fn get_volume_group_snapshot(group_snapshot_id: String, snapshot_ids: Vec<String>) -> Result<GroupSnapshot> {
         let settings = Settings::configured()?;
         let unknown = || Error::not_found(format!("group {group_snapshot_id}"));
-        let group = Group::parse(&group_snapshot_id).ok_or_else(unknown)?;
+        let group = Group::parse(&group_snapshot_id)?.ok_or_else(unknown)?;
         let members = members(&group)?;
         if members.is_empty() {
             return Err(unknown());
@@ -150,7 +150,7 @@ fn belong(group: &Group, members: &[Object], snapshot_ids: &[String]) -> Result<
         return Ok(());
     }
     let count = count(members);
-    let number = |id: &String| match Place::parse_snapshot(id).and_then(|place| place.group()) {
+    let number = |id: &String| match Place::parse_snapshot(id)?.and_then(|place| place.group()) {
         Some((of, number)) if of == *group && number < count => Ok(number),
         _ => Err(Error::invalid(format!("snapshot {id} is no member of group {}", group.id()))),
     };
@@ -163,8 +163,8 @@ fn belong(group: &Group, members: &[Object], snapshot_ids: &[String]) -> Result<
 }
 
 fn describe(settings: &Settings, group: &Group, members: &[Object]) -> GroupSnapshot {
-    let place = |object: &Object| Place { pool: group.pool.clone(), object: object.spec.name.clone() };
-    let snapshots = members.iter().map(|object| snapshot(settings, &place(object), object)).collect();
+    let snapshots =
+        members.iter().map(|object| snapshot(settings, &group.place(object.spec.name.clone()), object)).collect();
     let created_at_ms = members.iter().map(|object| object.created_at_ms).max().unwrap_or_default();
     GroupSnapshot { group_snapshot_id: group.id(), snapshots, created_at_ms, ready_to_use: true }
 }
@@ -187,7 +187,7 @@ mod tests {
                 request_digest: DIGEST.to_owned(),
             })
         };
-        let group = Group::parse(&create().expect("cut").group_snapshot_id).expect("a group");
+        let group = Group::parse(&create().expect("cut").group_snapshot_id).expect("here").expect("a group");
         let stale = members(&group).expect("members");
         remove(&group, &stale).expect("removed");
         assert_eq!(names("a"), ["1", "2"]);

@@ -4,7 +4,7 @@ use crate::Local;
 use crate::host::pools::{stat_object, stat_pool};
 use crate::names::Place;
 use crate::placement::Pools;
-use crate::records::is_volume;
+use crate::records::{is_volume, missing};
 use crate::settings::Settings;
 use crate::walk::{Kind, all, page, start};
 use bulkhead_sdk::pools::{Object, PoolInfo, Provisioning};
@@ -16,13 +16,13 @@ impl Health for Local {
     fn get_volume_health(volume_id: String) -> Result<Vec<VolumeProblem>> {
         let pools = Pools::configured()?;
         let unknown = || Error::not_found(format!("volume {volume_id}"));
-        let place = Place::parse(&volume_id).filter(|place| pools.all().contains(&place.pool)).ok_or_else(unknown)?;
+        let place = Place::parse(&volume_id)?.filter(|place| pools.all().contains(&place.pool)).ok_or_else(unknown)?;
         match stat_object(&place.pool, &place.object) {
             Ok(Some(object)) if is_volume(&object) => {
                 let pool = stat_pool(&place.pool);
                 Ok(problems(&object, pool.ok().and_then(|info| low_space(&pools.settings, &place.pool, &info))))
             }
-            Ok(_) | Err(Error::NotFound(_)) => Err(unknown()),
+            Ok(_) | Err(Error::NotFound(_)) => Err(missing(&place, unknown())),
             Err(error) => unreadable(&place, error).map(|problem| vec![problem]),
         }
     }

@@ -24,6 +24,7 @@ mod listing;
 mod modification;
 mod names;
 mod node;
+mod nodes;
 mod parameters;
 mod placement;
 mod records;

@@ -19,7 +19,7 @@ impl Node for Local {
 
     fn plan_volume(request: PlanRequest) -> Result<Plan> {
         let settings = Settings::configured()?;
-        let place = Place::parse(&request.volume_id)
+        let place = Place::parse(&request.volume_id)?
             .ok_or_else(|| Error::not_found(format!("volume {}", request.volume_id)))?;
         let kind = kind(&request)?;
         let made_for = lookup(&request.context, context::FS_TYPE).and_then(FsType::parse);

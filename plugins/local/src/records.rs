@@ -3,6 +3,7 @@
 use crate::access::FsType;
 use crate::host::pools;
 use crate::names::Place;
+use crate::nodes::nobody_knows;
 use crate::parameters::kind_name;
 use crate::settings::Settings;
 use bulkhead_sdk::pools::{Object, ObjectKind, Provisioning};
@@ -126,17 +127,24 @@ pub fn is_snapshot(object: &Object) -> bool {
 /// The object of a volume that must be there.
 pub fn find(volume_id: &str) -> Result<(Place, Object)> {
     let unknown = || Error::not_found(format!("volume {volume_id}"));
-    let place = Place::parse(volume_id).ok_or_else(unknown)?;
-    let object = pools::stat_object(&place.pool, &place.object)?.filter(is_volume).ok_or_else(unknown)?;
+    let place = Place::parse(volume_id)?.ok_or_else(unknown)?;
+    let object = pools::stat_object(&place.pool, &place.object)?.filter(is_volume);
+    let object = object.ok_or_else(|| missing(&place, unknown()))?;
     Ok((place, object))
 }
 
 /// The object of a snapshot that must be there.
 pub fn find_snapshot(snapshot_id: &str) -> Result<(Place, Object)> {
     let unknown = || Error::not_found(format!("snapshot {snapshot_id}"));
-    let place = Place::parse_snapshot(snapshot_id).ok_or_else(unknown)?;
-    let object = pools::stat_object(&place.pool, &place.object)?.filter(is_snapshot).ok_or_else(unknown)?;
+    let place = Place::parse_snapshot(snapshot_id)?.ok_or_else(unknown)?;
+    let object = pools::stat_object(&place.pool, &place.object)?.filter(is_snapshot);
+    let object = object.ok_or_else(|| missing(&place, unknown()))?;
     Ok((place, object))
+}
+
+/// What it means that an object isn't here: `unknown`, unless it may be on another node.
+pub fn missing(place: &Place, unknown: Error) -> Error {
+    if place.is_anybodys() { nobody_knows(&place.id()) } else { unknown }
 }
 
 /// For calls that take something away: the object, if it is there. A pool out of sight isn't "unknown, so gone": the data
@@ -144,6 +152,7 @@ pub fn find_snapshot(snapshot_id: &str) -> Result<(Place, Object)> {
 pub fn find_to_remove(place: &Place) -> Result<Option<Object>> {
     match pools::stat_object(&place.pool, &place.object) {
         Err(Error::NotFound(_)) => Err(out_of_sight(&place.id())),
+        Ok(None) if place.is_anybodys() => Err(nobody_knows(&place.id())),
         found => found,
     }
 }

@@ -2,6 +2,7 @@
 //! a misspelt one must not be ignored in silence.
 
 use crate::host::config;
+use crate::nodes::{MAX_NAME, NODE};
 use bulkhead_sdk::prelude::*;
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -21,6 +22,8 @@ pub struct Settings {
     pub default_pool: Option<String>,
     /// `maxVolumesPerNode`, at least 1. `None`: no limit.
     pub max_volumes_per_node: Option<u32>,
+    /// `node`: ids carry it, see [`crate::nodes`]. `None`: they name no node.
+    pub node: Option<String>,
     /// `lowSpacePercent`, 0 to 100: a pool with less than this free is nearly full.
     pub low_space_percent: u8,
     /// `topologyKeys`, in their order.
@@ -46,6 +49,7 @@ impl Settings {
         let mut settings = Self {
             default_pool: None,
             max_volumes_per_node: None,
+            node: None,
             low_space_percent: 5,
             topology_keys: topology_keys(entries),
             pools: BTreeMap::new(),
@@ -60,6 +64,12 @@ impl Settings {
                     if limit == 0 {
                         return Err(bad(key, "must be a number from 1 on; leave it out for no limit"));
                     }
+                }
+                NODE => {
+                    if value.is_empty() || value.len() > MAX_NAME || value.chars().any(char::is_control) {
+                        return Err(bad(key, &format!("must be a node's name, of 1 to {MAX_NAME} bytes")));
+                    }
+                    settings.node = Some(value.clone());
                 }
                 LOW_SPACE => {
                     settings.low_space_percent = number(key, value, "a number from 0 to 100")?;
@@ -176,6 +186,7 @@ pub mod tests {
             ("defaultPool", "fast"),
             ("lowSpacePercent", "12"),
             ("maxVolumesPerNode", "3"),
+            ("node", "n1"),
             ("pools.a.b.accessibleFrom.0.x.io/rack", "r1"),
             ("pools.a.b.accessibleFrom.0.x.io/zone", "z1"),
             ("pools.a.b.accessibleFrom.10.x.io/zone", "z3"),
@@ -186,7 +197,7 @@ pub mod tests {
         ]));
         let settings = settings.expect("good settings");
         assert_eq!((settings.default_pool.as_deref(), settings.max_volumes_per_node), (Some("fast"), Some(3)));
-        assert_eq!(settings.low_space_percent, 12);
+        assert_eq!((settings.low_space_percent, settings.node.as_deref()), (12, Some("n1")));
         assert_eq!(settings.topology_keys, ["x.io/zone", "x.io/rack"]);
         assert!(settings.is_shared("a.b") && !settings.is_shared("a") && !settings.is_shared("fast"));
         let places = [
@@ -206,6 +217,7 @@ pub mod tests {
             ("defaultpool", "fast"),
             ("maxVolumesPerNode", "0"),
             ("maxVolumesPerNode", "many"),
+            ("node", ""),
             ("lowSpacePercent", "101"),
             ("lowSpacePercent", "-1"),
             ("pools.fast", "x"),

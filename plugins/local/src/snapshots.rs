@@ -46,7 +46,7 @@ impl Snapshots for Local {
     }
 
     fn delete_snapshot(snapshot_id: String) -> Result<()> {
-        let Some(place) = Place::parse_snapshot(&snapshot_id) else {
+        let Some(place) = Place::parse_snapshot(&snapshot_id)? else {
             return Ok(());
         };
         if find_to_remove(&place)?.filter(is_snapshot).is_none() {
@@ -83,7 +83,7 @@ impl SnapshotListing for Local {
             return Ok(SnapshotPage { entries, next_token });
         }
         // A snapshot lies in the pool of its source.
-        let source = filter.source_volume_id.as_deref().map(Place::parse);
+        let source = filter.source_volume_id.as_deref().map(Place::parse).transpose()?;
         let may_have = |pool: &&str| match &source {
             None => true,
             Some(place) => place.as_ref().is_some_and(|place| place.pool == **pool),

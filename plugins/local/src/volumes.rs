@@ -3,7 +3,7 @@
 use crate::Local;
 use crate::access::{Access, BLOCK};
 use crate::host::pools;
-use crate::names::Place;
+use crate::names::{Place, max_pool};
 use crate::parameters::{Class, Mutable, kind_name};
 use crate::placement::Pools;
 use crate::records::{find, find_to_remove, is_volume, key, made_for, nodes, volume};
@@ -42,7 +42,7 @@ impl Volumes for Local {
     }
 
     fn delete_volume(volume_id: String) -> Result<()> {
-        let Some(place) = Place::parse(&volume_id) else {
+        let Some(place) = Place::parse(&volume_id)? else {
             return Ok(());
         };
         let Some(object) = find_to_remove(&place)?.filter(is_volume) else {
@@ -95,7 +95,7 @@ pub fn place(pool: &str, csi_name: &str) -> Result<Place> {
 
 /// No id has room for the pool's name.
 pub fn long_pool(pool: &str) -> Error {
-    Error::precondition(format!("the name of pool `{pool}` is too long: give it at most 80 characters"))
+    Error::precondition(format!("the name of pool `{pool}` is too long: give it at most {} characters", max_pool()))
 }
 
 /// The volume that has that name already, in whichever pool, as it is: the host compares it with the request.

@@ -21,6 +21,8 @@ pub enum Kind {
 /// Objects of one kind in one pool, sorted by name.
 pub struct Walk<'a> {
     pool: &'a str,
+    /// Where its objects are; without their names.
+    at: Place,
     prefix: String,
     kind: Kind,
     /// Where to go on; none: the end.
@@ -37,7 +39,8 @@ impl<'a> Walk<'a> {
 
     /// Those whose names start with `prefix`.
     pub fn with_prefix(pool: &'a str, prefix: String, kind: Kind, after: Option<String>) -> Self {
-        Self { pool, prefix, kind, next: Some(after), page: Vec::new().into_iter() }
+        let at = Place::at(pool, String::new());
+        Self { pool, at, prefix, kind, next: Some(after), page: Vec::new().into_iter() }
     }
 
     fn wants(&self, object: &Object) -> bool {
@@ -68,7 +71,7 @@ impl Iterator for Walk<'_> {
         loop {
             while let Some(object) = self.page.next() {
                 if self.wants(&object) {
-                    return Some(Ok((Place { pool: self.pool.to_owned(), object: object.spec.name.clone() }, object)));
+                    return Some(Ok((self.at.beside(&object.spec.name), object)));
                 }
             }
             let after = self.next.take()?;
@@ -125,9 +128,9 @@ pub fn page<T>(
 }
 
 /// Where a page starts: after that object.
-pub fn start(request: &PageRequest, parse: fn(&str) -> Option<Place>) -> Result<Option<Place>> {
+pub fn start(request: &PageRequest, parse: fn(&str) -> Result<Option<Place>>) -> Result<Option<Place>> {
     let bad = || Error::invalid("the page token isn't one of this backend");
-    request.token.as_deref().map(|token| parse(token).ok_or_else(bad)).transpose()
+    request.token.as_deref().map(|token| parse(token).ok().flatten().ok_or_else(bad)).transpose()
 }
 
 #[cfg(test)]

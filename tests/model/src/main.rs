@@ -11,7 +11,7 @@ use bulkhead::{
     config::{Config, ConfigError},
     csi::{self, Service, Socket},
     directory::{self, Nodes},
-    ops::{Driver, Parts, ports::NodeDirectory, work::Work},
+    ops::{Driver, Parts, node_half::NodeHalf, ports::NodeDirectory, work::Work},
     registry::{self, Loaded, Mode},
     wasm::CompileCache,
 };
@@ -43,7 +43,7 @@ fn driver(config: &Config, one: Loaded<'_>, work: Work) -> anyhow::Result<Driver
     Ok(Driver::new(Parts {
         name: one.config.name.clone(),
         backend: Arc::new(backend),
-        engine: Some(Arc::new(engine)),
+        node: Some(NodeHalf::new(Arc::new(engine), work.clone(), one.config.limits.call_timeout)),
         facts,
         directory: nodes,
         controller: true,

@@ -5,7 +5,7 @@
 mod rig;
 
 use bulkhead_contract::{cases, fault};
-use bulkhead_tests::sandbox::can_mount;
+use bulkhead_tests::{pernode, sandbox::can_mount};
 use rig::{Kind, Report, Rig, case_of};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,6 +26,8 @@ pools:
   fast: { shared: true, accessibleFrom: [{ local.csi.bulkhead.dev/zone: zone-1, local.csi.bulkhead.dev/rack: rack-1 }] }
   slow: { shared: true, accessibleFrom: [{ local.csi.bulkhead.dev/zone: zone-2, local.csi.bulkhead.dev/rack: rack-1 }] }";
 
+/// Nothing is attached, the node alone grows volumes, and ids are the node's.
+const PER_NODE: Kind = Kind { per_node: true, config: "", offer: pernode::PER_NODE, ..Kind::WHOLE };
 const GROUP: Kind = Kind { backend: "group", volumes: "", config: "", ..Kind::WHOLE };
 
 fn runs() -> Vec<(&'static str, Kind, Vec<&'static str>)> {
@@ -39,6 +41,8 @@ fn runs() -> Vec<(&'static str, Kind, Vec<&'static str>)> {
         ("directories, 1.13", Kind { generation: "1.13", volumes: "directory", ..whole }, DIRECTORIES.to_vec()),
         ("next to nothing offered, 1.12", Kind { offer: LEAST, ..whole }, DIRECTORIES.to_vec()),
         ("next to nothing offered, 1.13", Kind { offer: LEAST, generation: "1.13", ..whole }, DIRECTORIES.to_vec()),
+        ("each node has its own, 1.12", PER_NODE, XFS.to_vec()),
+        ("each node has its own, 1.13", Kind { generation: "1.13", reflinks: false, ..PER_NODE }, EXT4.to_vec()),
         (
             "a mount group, and growth offline, 1.12",
             GROUP,
@@ -147,6 +151,8 @@ fn every_planted_fault_is_found_by_a_case_that_is_named_with_it() {
             (Kind { generation: "1.13", config: PLACES, ..Kind::WHOLE }, DIRECTORIES),
             (GROUP, DIRECTORIES),
             (Kind { offer: LEAST, ..Kind::WHOLE }, DIRECTORIES),
+            // Small volumes can be had.
+            (Kind { volumes: "directory", ..Kind::WHOLE }, DIRECTORIES),
         ] {
             let rig = Rig::new(kind);
             let mut arguments = [arguments, &["--timeout", "5"]].concat();

@@ -4,6 +4,7 @@ use bulkhead_tests::{
     Driver, HostBuilder, Sandbox,
     client::is_serving,
     host::{binary, run_with_patience},
+    pernode,
 };
 use serde_json::Value;
 use std::{
@@ -32,6 +33,8 @@ pub struct Kind {
     pub backend: &'static str,
     /// YAML of what is withheld.
     pub offer: &'static str,
+    /// Each node has a pool and ids of its own, and nothing is attached.
+    pub per_node: bool,
 }
 
 impl Kind {
@@ -43,6 +46,7 @@ impl Kind {
         config: "defaultPool: fast\npools: { fast: { shared: true } }",
         backend: "local",
         offer: "",
+        per_node: false,
     };
 }
 
@@ -57,7 +61,7 @@ impl Rig {
     /// Starts both hosts.
     pub fn new(kind: Kind) -> Self {
         let sandbox = Sandbox::enter();
-        let pool = sandbox.dir("pool");
+        let pool = sandbox.dir(if kind.per_node { "pool-node-1" } else { "pool" });
         if kind.reflinks {
             let image = sandbox.path().join("pool.img");
             fs::File::create(&image).unwrap().set_len(24 << 30).unwrap();
@@ -79,6 +83,11 @@ impl Rig {
             |n: usize| format!("{{ local.csi.bulkhead.dev/zone: zone-{n}, local.csi.bulkhead.dev/rack: rack-1 }}");
         let nodes = [1, 2].map(|n| {
             let name = format!("node-{n}");
+            if kind.per_node {
+                let mut builder = pernode::per_node(&sandbox, &name);
+                builder.drivers[0].csi = kind.generation;
+                return builder;
+            }
             let mut builder = HostBuilder::new(&sandbox, [driver.clone()]).apart(&name);
             builder.node_id = name;
             builder.node = format!("directory: {}\nlabels: {}", sandbox.path().join("nodes").display(), labels(n));
@@ -137,14 +146,12 @@ impl Rig {
         };
         let report = self.sandbox.path().join("report.json");
         let mut command = Command::new(binary().with_file_name("bulkhead-contract"));
-        command
-            .args(["--endpoint", &endpoint(0), "--second-node-endpoint", &endpoint(1)])
-            .arg("--work-dir")
-            .arg(self.nodes[0].kubelet().join("suite"))
-            .arg("--second-work-dir")
-            .arg(self.nodes[1].kubelet().join("suite"))
-            .arg("--report")
-            .arg(&report);
+        let work_dir = |n: usize| self.nodes[n].kubelet().join("suite");
+        command.args(["--endpoint", &endpoint(0), "--work-dir"]).arg(work_dir(0)).arg("--report").arg(&report);
+        // What is on each node by itself has no other node.
+        if !self.kind.per_node {
+            command.args(["--second-node-endpoint", &endpoint(1), "--second-work-dir"]).arg(work_dir(1));
+        }
         let type_ = self.kind.volumes;
         // Of thick volumes it is known how large they can be.
         let (provisioning, other) = if type_ == "directory" { ("thick", "thin") } else { ("thin", "thick") };
@@ -160,7 +167,8 @@ impl Rig {
         ];
         let offered = |option: &str| {
             let plain = !option.contains("mutable") && !option.contains("ephemeral");
-            !type_.is_empty() && (plain || self.kind.offer.is_empty())
+            let inline = option.contains("ephemeral") && self.kind.per_node;
+            !type_.is_empty() && (plain || inline || self.kind.offer.is_empty())
         };
         for (option, yaml) in options.iter().filter(|(option, _)| offered(option)) {
             command.arg(option).arg(self.file(&format!("{}.yaml", &option[2..]), yaml));
@@ -180,12 +188,12 @@ impl Rig {
             let left: Vec<_> = self.sandbox.journal(&builder.state());
             assert!(left.is_empty(), "{left:?}");
         }
-        for pool in ["pool", "pool-slow"] {
+        for pool in ["pool", "pool-slow", "pool-node-1", "pool-node-2"] {
             let Ok(objects) = fs::read_dir(self.sandbox.path().join(pool).join("objects")) else { continue };
             let left: Vec<_> = objects.map(|entry| entry.unwrap().file_name()).collect();
             assert!(left.is_empty(), "{left:?}");
         }
-        let pool = self.sandbox.path().join("pool");
+        let pool = self.sandbox.path().join(if self.kind.per_node { "pool-node-1" } else { "pool" });
         let mounts: Vec<_> = self.sandbox.mounts().into_iter().filter(|(point, ..)| *point != pool).collect();
         assert_eq!(mounts, vec![]);
     }

@@ -55,6 +55,8 @@ pub struct EngineConfig {
     pub single_node_multi_writer: bool,
     /// The driver promises VOLUME_MOUNT_GROUP: a plan may name a group.
     pub volume_mount_group: bool,
+    /// NodeExpandVolume grows objects too: no controller does.
+    pub grows_objects: bool,
 }
 
 /// A volume on record.
@@ -83,6 +85,7 @@ pub struct Engine {
     pools: Arc<PoolStore>,
     single_node_multi_writer: bool,
     volume_mount_group: bool,
+    grows_objects: bool,
     questions: Arc<Questions>,
 }
 
@@ -106,6 +109,7 @@ impl Engine {
             pools: Arc::new(PoolStore::open(&config.pools, &config.node_id)?),
             single_node_multi_writer: config.single_node_multi_writer,
             volume_mount_group: config.volume_mount_group,
+            grows_objects: config.grows_objects,
             questions: Arc::default(),
         };
         for volume in engine.volumes()?.iter().filter(|volume| volume.unfinished) {

@@ -34,6 +34,7 @@ mod make;
 mod object;
 mod placing;
 mod promised;
+mod resize;
 mod stat;
 mod store;
 mod trash;

@@ -23,7 +23,7 @@ pub(super) struct Promised {
 }
 
 impl Promised {
-    /// A thick directory came, went or changed. To be called once that can be seen on disk.
+    /// A thick directory came, went or changed, or may have. To be called once that can be seen on disk.
     pub(super) fn changed(&self) {
         self.changes.fetch_add(1, Ordering::SeqCst);
     }

@@ -5,7 +5,7 @@ use super::types::{LIST_MAX, Object, ObjectKind, PoolInfo, Provisioning};
 use super::{PoolStore, store::Pool};
 use crate::error::{Context, IoResult};
 use bulkhead_domain::{Error, Result};
-use rustix::fs::{OFlags, fstatvfs, ioctl_ficlone};
+use rustix::fs::{OFlags, StatVfs, fstatvfs, ioctl_ficlone};
 use std::io::Write;
 
 impl PoolStore {
@@ -16,30 +16,53 @@ impl PoolStore {
     /// NotFound: no such pool.
     pub fn stat_pool(&self, pool: &str) -> Result<PoolInfo> {
         let pool = self.pool(pool)?;
-        let stat =
-            fstatvfs(&pool.objects).during(format_args!("cannot read the size of pool {}", pool.path.display()))?;
+        let stat = pool.stat()?;
         let reserved = pool.promised.bytes(|| thick_directories(pool))?;
         Ok(PoolInfo {
-            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+            total_bytes: total(&stat),
             available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize).saturating_sub(reserved),
             reflinks: pool.reflinks,
             directory_quotas: false,
         })
     }
 
-    /// There is room for `more` bytes that are promised to a thick directory. Nothing is allocated for it, so nothing else would
-    /// refuse what isn't there.
+    /// There is room for `more` bytes that are promised to a thick object. Nothing is allocated for a directory, so nothing else
+    /// would refuse what isn't there.
     ///
     /// # Errors
     /// ResourceExhausted.
     pub(super) fn room_to_promise(&self, pool: &str, more: u64) -> Result<()> {
+        // The other half of this host may have promised something a moment ago.
+        self.pool(pool)?.promised.changed();
         let available = self.stat_pool(pool)?.available_bytes;
         if more <= available {
             return Ok(());
         }
         Err(Error::resource_exhausted(format_args!(
-            "pool {pool} has {available} bytes that are neither used nor promised, {more} are asked for"
+            "pool {pool} has {available} bytes free that are neither used nor promised, {more} are asked for"
         )))
+    }
+
+    /// A new object of so many bytes isn't larger than the pool: also thin ones, which may promise more than is free, but
+    /// not what can never be kept. ResourceExhausted, for there may be a pool elsewhere that is large enough.
+    ///
+    /// # Errors
+    /// ResourceExhausted.
+    pub(super) fn at_most_all(&self, pool: &str, size_bytes: u64) -> Result<()> {
+        match self.larger_than_all(pool, size_bytes)? {
+            None => Ok(()),
+            Some(why) => Err(Error::resource_exhausted(why)),
+        }
+    }
+
+    /// Why an object of that pool can't have so many bytes: the pool doesn't. None: it may. Cheap where it may.
+    pub(super) fn larger_than_all(&self, pool: &str, size_bytes: u64) -> Result<Option<String>> {
+        if size_bytes <= total(&self.pool(pool)?.stat()?) {
+            return Ok(None);
+        }
+        let room = self.stat_pool(pool)?;
+        let (all, free) = (room.total_bytes, room.available_bytes);
+        Ok(Some(format!("{size_bytes} bytes are more than pool {pool} has: {all} in all, {free} of them free")))
     }
 
     /// The object of that name. None: no such object.
@@ -99,6 +122,16 @@ fn object_names(pool: &Pool, wanted: impl Fn(&str) -> bool) -> Result<Vec<String
         .filter(|name| wanted(name))
         .filter(|name| bulkhead_domain::limits::object_name("name", name).is_ok())
         .collect())
+}
+
+impl Pool {
+    fn stat(&self) -> Result<StatVfs> {
+        fstatvfs(&self.objects).during(format_args!("cannot read the size of pool {}", self.path.display()))
+    }
+}
+
+fn total(stat: &StatVfs) -> u64 {
+    stat.f_blocks.saturating_mul(stat.f_frsize)
 }
 
 /// Bytes that are promised to directories.

@@ -1,7 +1,7 @@
 //! Making, changing and removing objects.
 
 use super::freeze::thaw_for_the_dead;
-use super::object::{IMAGE, LockedObject, Meta, ObjectDir, set_image_size};
+use super::object::{LockedObject, ObjectDir, set_image_size};
 use super::promised::Promised;
 use super::trash::{Maker, sweep, unique_name};
 use super::types::{Object, ObjectKind, ObjectSpec, PoolConfig, Provisioning};
@@ -9,7 +9,6 @@ use crate::dir::Dir;
 use crate::error::Context;
 use crate::failpoint;
 use bulkhead_domain::{Error, Result, StringMap, limits};
-use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -71,8 +70,8 @@ impl PoolStore {
     /// Makes an object with its metadata, in one step.
     ///
     /// # Errors
-    /// AlreadyExists: the name is taken. ResourceExhausted: no space (nothing is left). OutOfRange: the file system
-    /// can't hold a file of that size. InvalidArgument: name, size or metadata. NotFound: no such pool.
+    /// AlreadyExists: the name is taken. ResourceExhausted: no space, or more than the whole pool (nothing is left).
+    /// OutOfRange: the file system can't hold a file of that size. InvalidArgument: name, size or metadata. NotFound: no such pool.
     pub fn create_object(&self, pool: &str, spec: &ObjectSpec) -> Result<Object> {
         let (name, pool) = (pool, self.pool_and_name(pool, &spec.name)?);
         check(spec.size_bytes, &spec.metadata)?;
@@ -83,6 +82,7 @@ impl PoolStore {
         if ObjectDir::open(&pool.objects, &spec.name)?.is_some() {
             return Err(taken(&spec.name));
         }
+        self.at_most_all(name, spec.size_bytes)?;
         if (spec.kind, spec.provisioning) == (ObjectKind::Directory, Provisioning::Thick) {
             self.room_to_promise(name, spec.size_bytes)?;
         }
@@ -127,58 +127,6 @@ impl PoolStore {
         pool.discard(&pool.trash, &dead);
         failpoint::hit("pool-delete.done")
     }
-
-    /// Grows an object to `size_bytes`, or to more if growing it to more was cut short. One that is that large already stays
-    /// as it is. The loop devices of a staged
-    /// image grow too.
-    ///
-    /// # Errors
-    /// NotFound: no such object. ResourceExhausted: no space (it stays as it is). OutOfRange: the file system can't
-    /// hold a file of that size. FailedPrecondition: it is read-only.
-    pub fn resize_object(&self, pool: &str, name: &str, size_bytes: u64) -> Result<Object> {
-        check(size_bytes, &StringMap::new())?;
-        self.change(pool, name, |object, meta| {
-            if size_bytes <= meta.size_bytes {
-                return Ok(());
-            }
-            if meta.read_only {
-                return Err(Error::failed_precondition(format_args!("object {name} is read-only")));
-            }
-            if meta.kind == ObjectKind::Image {
-                meta.size_bytes = grow_image(object, meta, size_bytes)?;
-                failpoint::hit("pool-resize.grown")?;
-                return Ok(());
-            }
-            if meta.provisioning == Provisioning::Thick {
-                self.room_to_promise(pool, size_bytes - meta.size_bytes)?;
-            }
-            meta.size_bytes = size_bytes;
-            Ok(())
-        })
-    }
-
-    /// Changes an object's metadata under its lock, and its version if anything did change.
-    fn change(
-        &self,
-        pool: &str,
-        name: &str,
-        change: impl FnOnce(&ObjectDir, &mut Meta) -> Result<()>,
-    ) -> Result<Object> {
-        let missing = || Error::not_found(format_args!("no object {name}"));
-        let pool = self.pool_and_name(pool, name)?;
-        let locked = LockedObject::open(&pool.objects, name)?.ok_or_else(missing)?;
-        let before = locked.object.meta()?.ok_or_else(missing)?;
-        let mut meta = before.clone();
-        change(&locked.object, &mut meta)?;
-        if meta != before {
-            meta.version += 1;
-            let written = locked.object.write_meta(&meta);
-            pool.note_change(meta.kind, meta.provisioning);
-            written?;
-            failpoint::hit("pool-resize.done")?;
-        }
-        locked.object.describe()?.ok_or_else(missing)
-    }
 }
 
 pub(super) fn check(size_bytes: u64, metadata: &StringMap) -> Result<()> {
@@ -191,22 +139,6 @@ pub(super) fn check(size_bytes: u64, metadata: &StringMap) -> Result<()> {
 
 pub(super) fn taken(name: &str) -> Error {
     Error::already_exists(format_args!("object {name} exists"))
-}
-
-/// Grows the file first: a crash before the metadata is written leaves an image that is too large, and asking again puts that
-/// right. One that is larger than what is asked for stays so, for its size may have been seen: the size that it has.
-fn grow_image(object: &ObjectDir, meta: &Meta, size_bytes: u64) -> Result<u64> {
-    let what = format!("cannot grow the image of object {} to {size_bytes} bytes", object.name);
-    let image = object.dir.file(IMAGE, OFlags::RDWR, 0).during(&what)?;
-    let old = image.metadata().during(&what)?.len();
-    if old < size_bytes {
-        set_image_size(&image, meta.provisioning, old, size_bytes).during(&what)?;
-        image.sync_all().during(&what)?;
-    }
-    if !object.users()?.is_empty() {
-        crate::loopdev::grow_all_of(&image, &object.name)?;
-    }
-    Ok(old.max(size_bytes))
 }
 
 impl Pool {

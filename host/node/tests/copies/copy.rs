@@ -93,7 +93,7 @@ fn what_is_refused_leaves_nothing() {
     for (bad, kind) in [
         (order("s", image("x", 8 * MIB - 1)), InvalidArgument),
         (order("s", image("x", u64::MAX)), OutOfRange),
-        (order("s", image("x", i64::MAX as u64)), OutOfRange),
+        (order("s", image("x", i64::MAX as u64)), ResourceExhausted),
         (order("s", spec("x", ObjectKind::Directory, 8 * MIB)), InvalidArgument),
         (order("d", image("x", 8 * MIB)), InvalidArgument),
         (order("d", spec("x", ObjectKind::Directory, 1)), InvalidArgument),

@@ -99,8 +99,8 @@ fn ranges_that_differ() {
     refused(f.store.differing_extents(POOL, "s", "missing", 0), ErrorKind::NotFound);
     // Two gibibytes of nothing are no work; of data they are two pages.
     for name in ["huge-a", "huge-b"] {
-        f.store.create_object(POOL, &image(name, 1 << 40)).unwrap();
-        f.image(name).write_all_at(&[1], (1 << 40) - 1).unwrap();
+        f.store.create_object(POOL, &image(name, 2 << 30)).unwrap();
+        f.image(name).write_all_at(&[1], (2 << 30) - 1).unwrap();
     }
     let page = f.store.differing_extents(POOL, "huge-a", "huge-b", 0).unwrap();
     assert_eq!(page, ExtentPage { extents: vec![], next_offset: None });

@@ -55,6 +55,7 @@ fn perform(env: &Env, operation: &str, kind: Kind) -> Result<()> {
         "stage-read-only" => engine.stage(&read_only(env.stage("v", kind))),
         "unpublish" => engine.unpublish(&env.unpublish("v", "pod")),
         "expand" => engine.expand(&env.expand("v", env.staging("v"), 2 * kind.size())).map(drop),
+        "expand-node" => env.growing().expand(&env.expand("v", env.staging("v"), 2 * kind.size())).map(drop),
         "life" => life(env, &engine, kind),
         "pool-create" => {
             env.create(&engine, "v", kind);

@@ -218,9 +218,9 @@ fn full() {
         let env = Env::new();
         env.pool_on(kind, XFS_MIN);
         let store = env.store();
-        let thin = |name: &str| spec(name, ObjectKind::Image, 400 * MIB, Provisioning::Thin);
+        let thin = |name: &str| spec(name, ObjectKind::Image, 250 * MIB, Provisioning::Thin);
         store.create_object(POOL, &thin("s")).unwrap();
-        fs::File::options().write(true).open(env.image("s")).unwrap().set_len(400 * MIB).unwrap();
+        fs::File::options().write(true).open(env.image("s")).unwrap().set_len(250 * MIB).unwrap();
         std::os::unix::fs::FileExt::write_all_at(
             &fs::File::options().write(true).open(env.image("s")).unwrap(),
             &vec![7; 100 << 20],
@@ -233,7 +233,7 @@ fn full() {
         let before = store.stat_pool(POOL).unwrap().available_bytes;
         let order = |source: &str, target| CopyOrder { source: source.into(), target, read_only: false };
         let small = || order("s", thin("small"));
-        let thick = order("s", spec("thick", ObjectKind::Image, 400 * MIB, Provisioning::Thick));
+        let thick = order("s", spec("thick", ObjectKind::Image, 250 * MIB, Provisioning::Thick));
         refused(store.copy_objects(POOL, &[small(), thick]), ErrorKind::ResourceExhausted);
         nothing_in_the_making(&env, kind.name());
         if kind == Kind::Ext4 {

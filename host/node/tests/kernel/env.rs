@@ -1,7 +1,7 @@
 //! A machine for one test: pool, kubelet root, state; and what is left on it.
 
 use bulkhead_domain::capability::{AccessMode, AccessType, MountAccess, MountFlags, VolumeCapability};
-use bulkhead_domain::node::{NodeExpand, NodeHealth, Publish, PublishEphemeral, Stage, Stats, Unpublish, Unstage};
+use bulkhead_domain::node::{NodeHealth, Publish, PublishEphemeral, Stage, Stats, Unpublish, Unstage};
 use bulkhead_domain::plan::{
     Access, BlockUsage, EphemeralPlan, Filesystem, FormatPolicy, FsckPolicy, Plan, PoolObject, Usage,
 };
@@ -99,6 +99,7 @@ impl Env {
             pools: [(POOL.to_owned(), PoolConfig::new(self.pool()))].into(),
             single_node_multi_writer: true,
             volume_mount_group: true,
+            grows_objects: false,
         }
     }
 
@@ -347,10 +348,6 @@ impl Env {
 
     pub fn stats(&self, name: &str, path: PathBuf) -> Stats {
         Stats { volume_id: volume(name), volume_path: path }
-    }
-
-    pub fn expand(&self, name: &str, path: PathBuf, required: u64) -> NodeExpand {
-        NodeExpand { volume_id: volume(name), volume_path: path, required_bytes: Some(required), limit_bytes: None }
     }
 }
 

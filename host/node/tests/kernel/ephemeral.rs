@@ -139,12 +139,12 @@ fn refusals() {
         gone(&env);
         message
     };
-    use ErrorKind::{FailedPrecondition, InvalidArgument, NotFound, OutOfRange};
+    use ErrorKind::{FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted};
     let message = with(Kind::Ext4, FailedPrecondition, |p| p.capability = capability(Kind::Block));
     assert!(message.contains("raw block"), "{message}");
     with(Kind::Ext4, FailedPrecondition, |p| p.plan.size_bytes = 0);
     with(Kind::Ext4, FailedPrecondition, |p| p.plan.size_bytes = u64::MAX);
-    with(Kind::Ext4, OutOfRange, |p| p.plan.size_bytes = i64::MAX as u64);
+    with(Kind::Ext4, ResourceExhausted, |p| p.plan.size_bytes = i64::MAX as u64);
     with(Kind::Ext4, FailedPrecondition, |p| p.plan.filesystem.fs_type = "btrfs".into());
     with(Kind::Ext4, FailedPrecondition, |p| p.plan.filesystem.format = FormatPolicy::Never);
     with(Kind::Ext4, FailedPrecondition, |p| p.plan.filesystem.mount_options = vec!["journal_path=/dev/sda".into()]);

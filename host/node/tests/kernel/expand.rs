@@ -3,6 +3,10 @@
 use crate::Test;
 use crate::env::*;
 use bulkhead_domain::ErrorKind;
+use bulkhead_domain::node::NodeExpand;
+use bulkhead_node::pool::{ObjectKind, ObjectSpec, Provisioning};
+use bulkhead_node::{Engine, EngineConfig};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub const TESTS: &[Test] = &[
@@ -11,9 +15,30 @@ pub const TESTS: &[Test] = &[
     ("expand::a_device_grows_in_all_its_views", block),
     ("expand::sizes_are_checked", sizes),
     ("expand::xfs_grows_at_stage", xfs_at_stage),
+    ("expand::the_node_grows_objects", on_the_node),
+    ("expand::nothing_changes_beyond_the_pool", beyond_the_pool),
+    ("expand::what_the_node_does_not_grow", not_on_the_node),
+    ("expand::ext4_grown_by_the_node_grows_at_the_next_stage", ext4_on_the_node),
 ];
 
-fn total(env: &Env, engine: &bulkhead_node::Engine) -> u64 {
+impl Env {
+    pub fn expand(&self, name: &str, path: PathBuf, required: u64) -> NodeExpand {
+        NodeExpand { volume_id: volume(name), volume_path: path, required_bytes: Some(required), limit_bytes: None }
+    }
+
+    /// An engine that grows objects too.
+    pub fn growing(&self) -> Engine {
+        Engine::open(EngineConfig { grows_objects: true, ..self.config() }).unwrap()
+    }
+
+    /// Size of an object by its metadata, and of its image.
+    fn sizes(&self, name: &str) -> (u64, Option<u64>) {
+        let object = self.store().stat_object(POOL, name).unwrap().unwrap();
+        (object.spec.size_bytes, std::fs::metadata(self.image(name)).ok().map(|file| file.len()))
+    }
+}
+
+fn total(env: &Env, engine: &Engine) -> u64 {
     engine.stats(&env.stats("v", env.staging("v")), Duration::from_secs(5)).unwrap()[0].total
 }
 
@@ -124,6 +149,131 @@ fn xfs_at_stage() {
     engine.pools().resize_object(POOL, "v", 2 * XFS_MIN).unwrap();
     engine.stage(&env.stage("v", Kind::Xfs)).unwrap();
     assert!(total(&env, &engine) > before + XFS_MIN * 9 / 10);
+    engine.unstage(&env.unstage("v")).unwrap();
+    env.assert_clean();
+}
+
+/// Published or only staged, by either path; the pool's metadata says it.
+fn on_the_node() {
+    for kind in [Kind::Xfs, Kind::Block, Kind::Directory] {
+        let env = Env::new();
+        let engine = env.growing();
+        env.create(&engine, "v", kind);
+        engine.stage(&env.stage("v", kind)).unwrap();
+        let (half, twice) = (kind.size() * 3 / 2, kind.size() * 2);
+        assert_eq!(engine.expand(&env.expand("v", env.staging("v"), half - 1)).unwrap(), half);
+        engine.publish(&env.publish("v", kind, "a", true)).unwrap();
+        let image = |size| (kind != Kind::Directory).then_some(size);
+        assert_eq!(env.sizes("v"), (half, image(half)));
+        for _ in 0..2 {
+            assert_eq!(engine.expand(&env.expand("v", env.target("a"), twice)).unwrap(), twice);
+            assert_eq!(env.sizes("v"), (twice, image(twice)));
+        }
+        if kind != Kind::Directory {
+            assert!(total(&env, &engine) > half);
+        }
+        // It never shrinks.
+        assert_eq!(engine.expand(&env.expand("v", env.target("a"), half)).unwrap(), twice);
+        let mut exact = env.expand("v", env.target("a"), twice + 1);
+        exact.limit_bytes = Some(twice + 2);
+        refused(engine.expand(&exact), ErrorKind::OutOfRange);
+        assert_eq!(env.sizes("v"), (twice, image(twice)));
+        // Growing it was cut short before it was written down.
+        if kind != Kind::Directory {
+            std::fs::File::options().write(true).open(env.image("v")).unwrap().set_len(2 * twice).unwrap();
+            assert_eq!(engine.expand(&env.expand("v", env.target("a"), 1)).unwrap(), 2 * twice);
+            assert_eq!(env.sizes("v"), (2 * twice, image(2 * twice)));
+        }
+        engine.unpublish(&env.unpublish("v", "a")).unwrap();
+        engine.unstage(&env.unstage("v")).unwrap();
+        env.assert_clean();
+    }
+}
+
+fn beyond_the_pool() {
+    for (kind, provisioning, asked) in [
+        (Kind::Block, Provisioning::Thin, 4096 * MIB),
+        (Kind::Block, Provisioning::Thick, 900 * MIB),
+        (Kind::Block, Provisioning::Thick, 4096 * MIB),
+        (Kind::Directory, Provisioning::Thin, 4096 * MIB),
+        (Kind::Directory, Provisioning::Thick, 900 * MIB),
+    ] {
+        let env = Env::new();
+        env.pool_on(Kind::Ext4, 1024 * MIB);
+        let engine = env.growing();
+        let object = |name: &str, kind, provisioning, size_bytes| ObjectSpec {
+            name: name.into(),
+            kind,
+            size_bytes,
+            provisioning,
+            metadata: Default::default(),
+        };
+        let of_volume = if kind == Kind::Directory { ObjectKind::Directory } else { ObjectKind::Image };
+        engine.pools().create_object(POOL, &object("v", of_volume, provisioning, 64 * MIB)).unwrap();
+        engine.pools().create_object(POOL, &object("w", ObjectKind::Image, Provisioning::Thick, 500 * MIB)).unwrap();
+        engine.stage(&env.stage("v", kind)).unwrap();
+        let before = (env.sizes("v"), engine.pools().stat_pool(POOL).unwrap().available_bytes);
+        let message = refused(engine.expand(&env.expand("v", env.staging("v"), asked)), ErrorKind::OutOfRange);
+        assert!(message.contains("pool fast has") && message.contains("free"), "{message}");
+        assert_eq!((env.sizes("v"), engine.pools().stat_pool(POOL).unwrap().available_bytes), before, "{message}");
+        // What fits still fits.
+        assert_eq!(engine.expand(&env.expand("v", env.staging("v"), 96 * MIB)).unwrap(), 96 * MIB);
+        engine.unstage(&env.unstage("v")).unwrap();
+        env.assert_clean();
+        // The controller's call has the same bounds.
+        let refused_by = if asked > 1024 * MIB { ErrorKind::OutOfRange } else { ErrorKind::ResourceExhausted };
+        refused(engine.pools().resize_object(POOL, "v", asked), refused_by);
+        refused(
+            engine.pools().create_object(POOL, &object("x", of_volume, Provisioning::Thin, 4096 * MIB)),
+            ErrorKind::ResourceExhausted,
+        );
+    }
+}
+
+fn not_on_the_node() {
+    let env = Env::new();
+    let engine = env.growing();
+    env.create(&engine, "v", Kind::Block);
+    // For reading only.
+    engine.stage(&read_only(env.stage("v", Kind::Block))).unwrap();
+    refused(engine.expand(&env.expand("v", env.staging("v"), 96 * MIB)), ErrorKind::FailedPrecondition);
+    assert_eq!(engine.expand(&env.expand("v", env.staging("v"), 64 * MIB)).unwrap(), 64 * MIB);
+    engine.unstage(&env.unstage("v")).unwrap();
+    // Its pool isn't granted any more.
+    engine.stage(&env.stage("v", Kind::Block)).unwrap();
+    drop(engine);
+    let without =
+        Engine::open(EngineConfig { grows_objects: true, pools: Default::default(), ..env.config() }).unwrap();
+    let message = refused(without.expand(&env.expand("v", env.staging("v"), 96 * MIB)), ErrorKind::FailedPrecondition);
+    assert!(message.contains("grant"), "{message}");
+    assert_eq!(env.sizes("v").0, 64 * MIB);
+    drop(without);
+    // Where the controller does it.
+    let engine = env.engine();
+    refused(engine.expand(&env.expand("v", env.staging("v"), 96 * MIB)), ErrorKind::FailedPrecondition);
+    assert_eq!(env.sizes("v").0, 64 * MIB);
+    engine.unstage(&env.unstage("v")).unwrap();
+    env.assert_clean();
+}
+
+fn ext4_on_the_node() {
+    let env = Env::new();
+    let engine = env.growing();
+    env.create(&engine, "v", Kind::Ext4);
+    engine.stage(&env.stage("v", Kind::Ext4)).unwrap();
+    write_data(&env.staging("v"), Kind::Ext4);
+    let before = total(&env, &engine);
+    let outcome = engine.expand(&env.expand("v", env.staging("v"), 256 * MIB));
+    if !can_grow_ext4_online() {
+        let message = refused(outcome, ErrorKind::FailedPrecondition);
+        assert!(message.contains("CAP_SYS_RESOURCE") && message.contains("staged the next time"), "{message}");
+        assert_eq!((total(&env, &engine), env.sizes("v").0), (before, 256 * MIB));
+        engine.unstage(&env.unstage("v")).unwrap();
+        engine.stage(&env.stage("v", Kind::Ext4)).unwrap();
+    }
+    assert_eq!(engine.expand(&env.expand("v", env.staging("v"), 256 * MIB)).unwrap(), 256 * MIB);
+    assert!(total(&env, &engine) > before * 3);
+    assert_data(&env.staging("v"), Kind::Ext4);
     engine.unstage(&env.unstage("v")).unwrap();
     env.assert_clean();
 }

@@ -42,11 +42,19 @@ fn cases() -> Vec<Case> {
         }
     }
     cases.push(Case { operation: "publish-read-only", kind: Kind::Block, start: Start::Data });
+    // ext4 can't always grow while mounted.
+    for kind in [Kind::Xfs, Kind::Block, Kind::Directory] {
+        cases.push(Case { operation: "expand-node", kind, start: Start::Data });
+    }
     cases
 }
 
 /// The failpoints of an operation. Undoing a cut-short stage or publish runs through those of the opposite.
 fn failpoints(operation: &str) -> Vec<&'static str> {
+    if operation == "expand-node" {
+        let own = |name: &&str| name.starts_with("pool-resize.") || name.starts_with("expand.");
+        return failpoint::ALL.iter().copied().filter(own).collect();
+    }
     let own = operation.strip_suffix("-read-only").unwrap_or(operation);
     failpoint::ALL.iter().copied().filter(|name| name.split('.').next() == Some(own) && !elsewhere(name)).collect()
 }
@@ -116,6 +124,7 @@ fn opposite(operation: &str) -> &'static str {
         "unstage" => "stage",
         "publish" | "publish-read-only" => "unpublish",
         "unpublish" => "publish",
+        "expand-node" => "expand-node",
         _ => "expand",
     }
 }
@@ -156,6 +165,10 @@ fn one(case: Case, name: &str, then: &str) -> bool {
     }
     if then == "unstage" {
         env.assert_clean();
+    }
+    if then == "expand-node" {
+        let object = env.store().stat_object(POOL, "v").unwrap().unwrap();
+        assert_eq!(object.spec.size_bytes, 2 * case.kind.size());
     }
     finish(&env, case);
     true

@@ -227,14 +227,16 @@ fn no_space() {
         env.pool_on(kind, XFS_MIN);
         let engine = env.engine();
         env.create(&engine, "v", Kind::Ext4);
-        let spec = ObjectSpec {
-            name: "large".into(),
-            kind: ObjectKind::Image,
-            size_bytes: 2 * XFS_MIN,
-            provisioning: Provisioning::Thin,
-            metadata: Default::default(),
-        };
-        engine.pools().create_object(POOL, &spec).unwrap();
+        for (name, provisioning, mib) in [("filler", Provisioning::Thick, 100), ("large", Provisioning::Thin, 220)] {
+            let spec = ObjectSpec {
+                name: name.into(),
+                kind: ObjectKind::Image,
+                size_bytes: mib * MIB,
+                provisioning,
+                metadata: Default::default(),
+            };
+            engine.pools().create_object(POOL, &spec).unwrap();
+        }
         let before = (found(&engine, "large"), engine.pools().stat_pool(POOL).unwrap().available_bytes);
         refused(change(&engine, "large", Provisioning::Thick), ErrorKind::ResourceExhausted);
         assert_eq!(found(&engine, "large").spec, before.0.spec);

@@ -148,15 +148,10 @@ fn offers() {
             assert!(load(&with("    backend", &offer)).is_ok(), "{offer}");
         }
     }
-    for half in ["controller", "node"] {
-        driver(
-            &format!("offer: {{ expansion: {half} }}"),
-            &format!(
-                "5:25: drivers[0].offer.expansion: {half:?} is not supported yet by this version: write false, or remove the \
-                 key for both halves"
-            ),
-        );
-    }
+    driver(
+        "offer: { expansion: all }",
+        "5:25: drivers[0].offer.expansion: \"all\" says of no half that it grows volumes: write both, controller, node or none",
+    );
     driver(
         "offer: { listing: 1 }",
         "5:23: drivers[0].offer.listing: \"1\" is neither true nor false: write one of them",

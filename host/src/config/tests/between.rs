@@ -1,6 +1,7 @@
 //! Values that are wrong together.
 
 use super::*;
+use bulkhead_domain::offer::ExpandedBy;
 
 #[test]
 fn two_of_a_kind() {
@@ -16,6 +17,31 @@ fn two_of_a_kind() {
             &second("b", socket),
             "8:15: drivers[1].endpoint: is used twice (first at line 4): give each driver its own socket",
         );
+    }
+}
+
+#[test]
+fn a_node_that_grows_what_is_in_no_pool() {
+    let with = |grants: &str| {
+        format!(
+            "version: 1\ndrivers:\n  - name: a\n    endpoint: /a\n    offer: {{ expansion: node }}\n    backend: {{ source: a.wasm{grants} }}\n"
+        )
+    };
+    let advice = "and a node can grow nothing but objects of pools: write both, or leave no more than pool-image and \
+                  pool-directory in grants.access and add a pool to grants.pools";
+    let place = "5:25: drivers[0].offer.expansion: is node, but";
+    one(&with(""), &format!("{place} it has no pool, {advice}"));
+    one(
+        &with(", grants: { pools: { p: { path: /p } }, access: [pool-image, nfs] }"),
+        &format!("{place} its plans may use nfs, {advice}"),
+    );
+    for access in ["", ", access: [pool-image, pool-directory]"] {
+        let config = load(&with(&format!(", grants: {{ pools: {{ p: {{ path: /p }} }}{access} }}"))).expect("fine");
+        assert_eq!(config.drivers[0].offer.expanded_by, ExpandedBy::Node);
+    }
+    for (text, by) in [("controller", ExpandedBy::Controller), ("both", ExpandedBy::Both), ("true", ExpandedBy::Both)] {
+        let config = load(&with("").replace("node", text)).expect("fine");
+        assert_eq!(config.drivers[0].offer.expanded_by, by);
     }
 }
 
@@ -77,4 +103,40 @@ drivers:
     );
     let none = errors_with("version: 1\ndrivers: []\n", &[]);
     assert_eq!(none, ["2:10: drivers: is empty: write at least one driver"]);
+}
+
+#[test]
+fn registration_sockets() {
+    let node = |root: &str, more: &str| format!("node: {{ kubeletRoot: {root}, registration: true }}\n{more}");
+    // 107 bytes are fine, 108 are not: the file's name has 22 of them, the directory 18.
+    let root = |bytes: usize| format!("/{}", "k".repeat(bytes - "/plugins_registry/a.example.com@reg.sock".len() - 1));
+    assert!(load(&node(&root(107), MINIMAL)).is_ok());
+    one(
+        &node(&root(108), MINIMAL),
+        &format!(
+            "4:11: drivers[0].name: its registration socket {}/plugins_registry/a.example.com@reg.sock would be 108 bytes long, \
+             a socket's path has at most 107: choose a shorter name, or a shorter node.kubeletRoot",
+            root(108)
+        ),
+    );
+    let there = MINIMAL.replace("/run/a.sock", "/k/plugins_registry/a.example.com@reg.sock");
+    assert!(load(&there).is_ok(), "nothing is registered");
+    one(
+        &node("/k", &there),
+        "5:15: drivers[0].endpoint: is the registration socket of drivers[0]: choose another endpoint",
+    );
+}
+
+#[test]
+fn health_endpoints() {
+    for wrong in
+        [":9808", "9808", "localhost:9808", "0.0.0.0", "0.0.0.0:0", "0.0.0.0:65536", "http://0.0.0.0:1", "::1:9808"]
+    {
+        one(
+            &format!("{MINIMAL}health: {{ endpoint: '{wrong}' }}\n"),
+            &format!(
+                "7:21: health.endpoint: {wrong:?} is not ADDRESS:PORT: write e.g. 0.0.0.0:9808, 127.0.0.1:9808 or [::]:9808"
+            ),
+        );
+    }
 }

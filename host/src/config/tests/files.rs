@@ -104,3 +104,28 @@ fn symlinks_do_not_hide_that_pools_overlap() {
          drivers[0].backend.grants.pools.one.path (DIR/f.yaml:9:24): choose separate directories"]
     );
 }
+
+#[test]
+fn one_driver_is_looked_at_alone() {
+    let second = "  - name: b
+    endpoint: /b
+    backend: { source: b.wasm, grants: { pools: { three: { path: three } } } }
+";
+    let dir = on_disk(format!("{TWO_POOLS}{second}"));
+    for pool in ["one", "two"] {
+        fs::create_dir(dir.path().join(pool)).expect("a pool");
+    }
+    fs::write(dir.path().join("a.wasm"), b"").expect("a source");
+    let config = load_file(&dir).expect("fits");
+    assert_eq!(config.check_paths_of(0), Ok(()));
+    assert_eq!(shown(&dir, config.check_paths_of(1)).len(), 2, "source and pool");
+    fs::write(dir.path().join("b.wasm"), b"").expect("a source");
+    std::os::unix::fs::symlink(dir.path().join("two"), dir.path().join("three")).expect("a symlink");
+    for (index, other) in
+        [(0, "drivers[1].backend.grants.pools.three.path"), (1, "drivers[0].backend.grants.pools.two.path")]
+    {
+        let errors = shown(&dir, config.check_paths_of(index));
+        assert!(errors.len() == 1 && errors[0].contains(&format!("is the same directory as {other}")), "{errors:?}");
+    }
+    assert_eq!(shown(&dir, config.check_paths()).len(), 1);
+}

@@ -25,6 +25,7 @@ fn the_smallest_file() {
                 kubelet_root: "/var/lib/kubelet".into(),
                 kubelet_root_at: place(1, 10),
                 directory: None,
+                registration: false,
                 labels: [].into(),
             },
             drivers: vec![DriverConfig {
@@ -52,6 +53,7 @@ fn the_smallest_file() {
             }],
             total_memory_bytes: 1_073_741_824,
             total_memory_at: place(1, 10),
+            health: None,
         }
     );
 }
@@ -172,6 +174,31 @@ fn who_names_the_node() {
     let id = |env: &[(&str, &str)]| load_with(MINIMAL, env).expect("minimal").node.id;
     assert_eq!(id(&[("NODE_NAME", "from-env")]), "from-env");
     assert_eq!(id(&[("NODE_NAME", "")]), "host-1");
+}
+
+#[test]
+fn the_downward_api_gives_labels() {
+    let text = with("version: 1\n", "version: 1\nnode: { labels: { topology.example.com/zone: \"${ZONE}\" } }\n");
+    let labels = load_with(&text, &[("ZONE", "eu-1")]).expect("a label").node.labels;
+    assert_eq!(labels, [("topology.example.com/zone".into(), "eu-1".into())].into());
+    let key = "2:46: node.labels.topology.example.com/zone:";
+    one(&text, &format!("{key} the environment variable ZONE is not set: set it or write the value"));
+    let empty = format!("{key} the value of \"${{ZONE}}\" is missing: write 1 to 63 bytes of plain text");
+    assert_eq!(errors_with(&text, &[("ZONE", "")]), [empty]);
+}
+
+#[test]
+fn kubelet_and_probes() {
+    let text = with(
+        "version: 1\n",
+        "version: 1\nnode: { kubeletRoot: /k, registration: true }\nhealth: { endpoint: '[::]:9808' }\n",
+    );
+    let config = load(&text).expect("both");
+    assert!(config.node.registration);
+    let socket = config.node.registration_socket(&config.drivers[0].name);
+    assert_eq!(socket.as_os_str(), "/k/plugins_registry/a.example.com@reg.sock");
+    assert_eq!(config.health, Some(("[::]:9808".parse().expect("an address"), place(3, 21))));
+    assert_eq!(load(&text.replace("{ endpoint: '[::]:9808' }", "")).expect("an empty section").health, None);
 }
 
 #[test]

@@ -37,11 +37,11 @@ fn a_variable_within_braces_needs_quotes() {
 
 #[test]
 fn unknown_keys_at_each_level() {
-    let top = "possible here are version, stateDir, node, limits, drivers";
+    let top = "possible here are version, stateDir, node, limits, health, drivers";
     one(&with("version: 1", "version: 1\nverison: 1"), &format!("2:1: verison: unknown key: {top}"));
     one(
         &with("version: 1", "version: 1\nnode: { ID: x }"),
-        "2:9: node.ID: unknown key: possible here are id, kubeletRoot, directory, labels",
+        "2:9: node.ID: unknown key: possible here are id, kubeletRoot, directory, registration, labels",
     );
     one(
         &with("version: 1", "version: 1\nlimits: { cpu: 1 }"),

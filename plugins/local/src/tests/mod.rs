@@ -4,6 +4,7 @@ mod attachment;
 mod copies;
 mod groups;
 mod health;
+mod nodes;
 mod snapshots;
 mod volumes;
 

@@ -74,7 +74,16 @@ async fn none(cx: &Cx, request: v1::GetCapacityRequest, what: &str) -> Outcome {
 
 async fn bad(cx: Cx) -> Outcome {
     let parameters = cx.driver.options.bad_parameters.clone().unwrap_or_default();
-    none(&cx, v1::GetCapacityRequest { parameters, ..request(&cx) }, "--bad-parameters").await
+    let bad = v1::GetCapacityRequest { parameters, ..request(&cx) };
+    // Where a scheduler looks at capacity first, a driver that has none to offer never gets to say what is wrong.
+    if let Some(answer) = ok_or(cx.get_capacity(bad).await, &[Code::InvalidArgument], "--bad-parameters")? {
+        let good = ok(cx.get_capacity(request(&cx)).await, "good parameters")?.available_capacity;
+        // Others may come and go between the two calls.
+        let room = good.saturating_mul(2).max(1 << 30);
+        let available = answer.available_capacity;
+        ensure!(available <= room, "--bad-parameters: {available} bytes, more than the {good} of good ones");
+    }
+    Ok(())
 }
 
 async fn bad_capability(cx: Cx) -> Outcome {

@@ -10,8 +10,8 @@ use crate::{
     ensure,
 };
 use bulkhead_proto::v1::{
-    self, node_service_capability::rpc::Type as NodeRpc, plugin_capability::volume_expansion::Type as Expansion,
-    volume_capability::access_mode::Mode,
+    self, controller_service_capability::rpc::Type as Rpc, node_service_capability::rpc::Type as NodeRpc,
+    plugin_capability::volume_expansion::Type as Expansion, volume_capability::access_mode::Mode,
 };
 use tonic::Code;
 
@@ -22,6 +22,8 @@ pub(super) fn cases() -> Vec<Case> {
     let node = &[USE[0], USE[1], USE[2], GROW];
     let staged = &[USE[0], USE[1], USE[2], EXPAND, Need::Expansion(Expansion::Online), GROW, STAGE];
     let any = &[USE[0], USE[1], USE[2], EXPAND];
+    let alone =
+        &[USE[0], USE[1], USE[2], GROW, Need::NoController(Rpc::ExpandVolume), Need::Expansion(Expansion::Online)];
     let both = ["node-expand.grows", "node-expand.repeat"];
     vec![
         case("node-expand/online", &both, online, while_published).every_use(),
@@ -33,6 +35,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("node-expand/wrong-path", &["node-expand.wrong-path"], node, wrong_path).every_use(),
         case("node-expand/missing", &["node-expand.missing"], node, missing),
         case("node-expand/bad-range", &["node-expand.bad-range"], node, bad_range).every_use(),
+        case("node-expand/node-only", &["node-expand.node-only"], alone, node_only).every_use(),
+        case("node-expand/too-large", &["node-expand.too-large"], alone, too_large).every_use(),
         case("node-expand/nothing-to-do", &["node-expand.repeat"], node, nothing_to_do).every_use(),
     ]
 }
@@ -249,4 +253,34 @@ async fn nothing_to_do(cx: Cx) -> Outcome {
         ok(cx.node_expand_volume(request).await, "NodeExpandVolume of a volume that has its size")?;
     }
     cx.holds(&target, 1, "the volume that has its size").await
+}
+
+/// No controller has grown it: the node grows all of it, and says so again.
+async fn node_only(cx: Cx) -> Outcome {
+    let held = hold(&cx, Mode::SingleNodeWriter).await?;
+    let target = held.published(&cx).await?;
+    cx.fill(&target, 1).await?;
+    for step in 1..3 {
+        let bytes = cx.bytes() + step * (cx.bytes() / 3 + 1);
+        for _ in 0..2 {
+            if !node(&cx, &held, &target, bytes).await? {
+                return grows_later(&cx, &held, &target, bytes).await;
+            }
+            cx.has_room(&target, bytes)?;
+        }
+        cx.holds(&target, 1, "the volume that the node has grown").await?;
+    }
+    Ok(())
+}
+
+/// A CO that is told so lets its user ask for less.
+async fn too_large(cx: Cx) -> Outcome {
+    let held = hold(&cx, Mode::SingleNodeWriter).await?;
+    let target = held.published(&cx).await?;
+    cx.fill(&target, 1).await?;
+    let before = cx.room(&target)?;
+    let answer = cx.node_expand_volume(request(&held, &target, i64::MAX)).await;
+    refused(answer, Code::OutOfRange, "a size that nobody has")?;
+    ensure!(cx.room(&target)? == before, "the volume has another size after a refused expansion");
+    cx.holds(&target, 1, "the volume after a refused expansion").await
 }

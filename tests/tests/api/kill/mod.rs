@@ -4,6 +4,7 @@
 
 mod cases;
 mod more;
+mod pernode;
 mod script;
 
 use crate::sandboxed;

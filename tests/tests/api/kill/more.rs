@@ -45,7 +45,7 @@ const REPLAY: [&str; 2] = ["stage.replay-attached", "stage.replayed"];
 pub const FAILPOINTS: [&[&str]; 6] = [&FROZEN, &CUT, &INLINE, &INLINE_UNDONE, &THIN, &REPLAY];
 
 /// Runs `act` on a host that dies at `failpoint`.
-async fn killed(bench: &Bench<'_>, failpoint: &str, act: impl AsyncFnOnce(&Client) -> Result<(), Status>) {
+pub(super) async fn killed(bench: &Bench<'_>, failpoint: &str, act: impl AsyncFnOnce(&Client) -> Result<(), Status>) {
     let mut host = bench.builder.clone().failpoint(format!("{failpoint}=kill")).start();
     let answer = act(&host.client().await).await;
     let died = answer
@@ -55,7 +55,7 @@ async fn killed(bench: &Bench<'_>, failpoint: &str, act: impl AsyncFnOnce(&Clien
     assert_eq!(host.wait().signal(), Some(9), "{answer:?}");
 }
 
-async fn up(bench: &Bench<'_>) -> (Host, Client) {
+pub(super) async fn up(bench: &Bench<'_>) -> (Host, Client) {
     let host = bench.builder.start();
     let client = host.client().await;
     (host, client)

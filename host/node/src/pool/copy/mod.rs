@@ -35,14 +35,18 @@ impl PoolStore {
     /// # Errors
     /// NotFound: no such pool or source. AlreadyExists: a target's name is taken. InvalidArgument: a name, metadata,
     /// another kind than the source's or less than its size. OutOfRange: the file system can't hold a file of that size.
-    /// ResourceExhausted: no space. FailedPrecondition: a source can't be cut as it is used; the text says why. Aborted:
+    /// ResourceExhausted: no space, or more than the whole pool. FailedPrecondition: a source can't be cut as it is used; the text says why. Aborted:
     /// another operation on a source is in progress, or somebody else has frozen it. After each of these nothing is
     /// left. Unavailable: that is not certain.
     pub fn copy_objects(&self, pool: &str, copies: &[CopyOrder]) -> Result<Vec<Object>> {
-        let pool = self.pool(pool)?;
+        let (name, pool) = (pool, self.pool(pool)?);
         check_orders(copies)?;
         if copies.is_empty() {
             return Ok(Vec::new());
+        }
+        // What is never written to may be as large as its source, however large that was let grow.
+        for order in copies.iter().filter(|order| !order.read_only) {
+            self.at_most_all(name, order.target.size_bytes)?;
         }
         // One of the targets may be there already, but for a crash.
         pool.settle()?;
