@@ -1,5 +1,6 @@
 # make demo   shows the main job        make test   runs every check       make bench   measures
-# make build  leaves dist/bulkhead and dist/backends/*.wasm
+# make e2e    the same in a real Kubernetes cluster
+# make build  leaves dist/bulkhead and dist/backends/*.wasm          make image  packs them: dist/bulkhead-image.tar
 # Each is enough on a fresh machine: what is missing is installed, or the line says what to install.
 
 SHELL := /bin/bash
@@ -10,7 +11,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 # One selection of packages everywhere: features, and with them wasmtime, are then resolved and compiled once.
 ALL := --workspace --locked
 
-.PHONY: build host guests demo test bench lint deny tests tier schema clean setup setup-test
+.PHONY: build host guests image manifests demo test bench e2e lint deny tests tier schema clean setup setup-test
 
 build: host guests
 
@@ -27,12 +28,23 @@ host: setup
 guests: host
 	@scripts/build-guests.sh
 
+# An OCI archive, made without a container daemon: docs/image.md.
+image: build
+	@scripts/setup.sh image
+	@scripts/image.sh
+
 demo: build
 	@scripts/setup.sh demo
 	@scripts/demo.sh
 
 test: setup-test build lint deny tests
 	@echo "all checks passed"
+
+# A real cluster from Go modules, two nodes and then one, with the manifests of deploy/ and our image: tests/e2e/run.sh. One flow, in a
+# cluster that stays: KEEP=1 tests/e2e/run.sh up per-node, then KEEP=1 tests/e2e/run.sh flows per-node NAME.
+e2e: image
+	@scripts/setup.sh e2e
+	@tests/e2e/run.sh all
 
 lint:
 	scripts/with-toolchain.sh cargo fmt --all --check
@@ -42,7 +54,7 @@ lint:
 deny:
 	scripts/with-toolchain.sh cargo deny --locked check bans licenses sources
 
-# All tiers: units, walls, WIT, node engine, the host over its socket, the contract suite, the model, csi-sanity.
+# All tiers: units, walls, WIT, node engine, the host over its socket, the contract suite, the model, csi-sanity, the chart, the image.
 tests: build
 	scripts/sandbox.sh scripts/with-toolchain.sh cargo test $(ALL) --no-fail-fast
 
@@ -57,6 +69,10 @@ bench: build
 
 schema: host
 	dist/bulkhead schema > docs/config.schema.json
+
+# deploy/manifests, from the chart.
+manifests:
+	scripts/render-manifests.sh
 
 clean:
 	rm -rf dist $(CARGO_TARGET_DIR) $(BULKHEAD_GUEST_DIR)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing for: build | demo | test. Says what it installs; where it can't, says what to do and fails.
+# Installs what is missing for: build | demo | image | test | e2e. Says what it installs; where it can't, says what to do and fails.
 set -euo pipefail
-purpose=${1:?build, demo or test}
+purpose=${1:?build, demo, image, test or e2e}
 cd "$(dirname "$0")/.."
 export PATH="$HOME/.cargo/bin:/usr/sbin:/sbin:$PATH"
 
@@ -54,7 +54,7 @@ fresh() { # directory
   [ "$(cat "$1/.clone" 2>/dev/null)" != "$PWD" ] || return 0
   say "another clone has used $1: building this one's own packages anew"
   local packages=()
-  for name in bulkhead bulkhead-{domain,node,proto,sdk,componentize,local,example,bad,group,tests,contract,model}; do packages+=(-p "$name"); done
+  for name in bulkhead bulkhead-{domain,node,proto,sdk,componentize,local,example,bad,group,tests,contract,model,e2e}; do packages+=(-p "$name"); done
   CARGO_TARGET_DIR=$1 cargo clean --quiet --locked "${packages[@]}"
   CARGO_TARGET_DIR=$1 cargo clean --quiet --locked --profile guest "${packages[@]}" 2>/dev/null || true
   CARGO_TARGET_DIR=$1 cargo clean --quiet --locked --profile guest --target wasm32-unknown-unknown "${packages[@]}" 2>/dev/null || true
@@ -64,7 +64,15 @@ for dir in "${CARGO_TARGET_DIR:?}" "${BULKHEAD_GUEST_DIR:?}"; do
   mkdir -p "$dir" && echo "$PWD" > "$dir/.clone"
 done
 
-if [ "$purpose" != build ]; then
+# The packer of images, and what goes into one.
+if [ "$purpose" = image ] || [ "$purpose" = test ] || [ "$purpose" = e2e ]; then
+  need python3 python3
+  need strip binutils
+  need mkfs.ext4 e2fsprogs
+  need mkfs.xfs xfsprogs
+fi
+
+if [ "$purpose" = demo ] || [ "$purpose" = test ]; then
   if [ "$(id -u)" = 0 ]; then
     need mkfs.ext4 e2fsprogs
     need mkfs.xfs xfsprogs
@@ -82,4 +90,20 @@ if [ "$purpose" = test ]; then
     CARGO_TARGET_DIR="$HOME/.cache/bulkhead/tools" cargo install cargo-deny --version 0.20.2 --locked --quiet
   fi
   scripts/setup-sanity.sh
+  # Where there is no Go the chart's tier says so loudly; with CI=true that is a failure.
+  scripts/setup-helm.sh >/dev/null || [ "${CI:-}" != true ]
+fi
+
+# The test cluster: its own programs are built from Go modules, what runs containers for it is Debian's.
+if [ "$purpose" = e2e ]; then
+  [ "$(id -u)" = 0 ] || fail "the test cluster needs root: namespaces, cgroups, loop devices"
+  have go || fail "no go: install Go 1.26 or newer from go.dev/dl"
+  need runc runc
+  need busybox busybox-static
+  need iptables iptables
+  need ip iproute2
+  need openssl openssl
+  need losetup mount
+  [ -x /usr/lib/cni/bridge ] || apt_install containernetworking-plugins
+  scripts/setup-helm.sh >/dev/null
 fi
