@@ -7,7 +7,7 @@ use crate::Local;
 use crate::copies::copy;
 use crate::host::pools;
 use crate::names::{Group, Place};
-use crate::parameters::none;
+use crate::parameters::none_of_group;
 use crate::placement::Pools;
 use crate::records::{find, key, out_of_sight, snapshot};
 use crate::settings::Settings;
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 impl GroupSnapshots for Local {
     fn create_volume_group_snapshot(request: GroupRequest) -> Result<GroupSnapshot> {
-        none(&request.parameters)?;
+        none_of_group(&request.parameters)?;
         let pools = Pools::configured()?;
         // Sorted, so that the same volumes in another order are the same request.
         let sources: BTreeSet<&str> = request.source_volume_ids.iter().map(String::as_str).collect();

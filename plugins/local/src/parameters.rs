@@ -80,6 +80,14 @@ pub fn none(parameters: &StringMap) -> Result<()> {
     Parameters::new(parameters).finish()
 }
 
+/// Nor have group snapshot classes. Some write the class's own field `deletionPolicy` among the parameters, the storage suite of the
+/// Kubernetes project for one: it is the CO's.
+pub fn none_of_group(parameters: &StringMap) -> Result<()> {
+    let mut p = Parameters::new(parameters);
+    p.optional("deletionPolicy");
+    p.finish()
+}
+
 /// Value of the parameter and of the context key `type`.
 pub fn kind_name(kind: ObjectKind) -> &'static str {
     match kind {
