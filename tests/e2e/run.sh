@@ -77,7 +77,7 @@ up() {
 
 flows() {
   local shape=$1; shift
-  in_cluster env LOG="$WORK/log" TOP="$top" "${E2E:-$target/debug/bulkhead-e2e}" --shape "$shape" ${KEEP:+--passed "$WORK/log/passed"} "$@"
+  in_cluster env TOP="$top" "${E2E:-$target/debug/bulkhead-e2e}" --shape "$shape" ${KEEP:+--passed "$WORK/log/passed"} "$@"
 }
 
 suite() { "$here/suite/run.sh" "$1"; }

@@ -3,7 +3,7 @@
 use super::{Flow, Shape, faults::node_pod, lifecycle::Loaded};
 use crate::{
     CLASS, NAMESPACE,
-    cluster::{Cluster, run, text_at, until},
+    cluster::{run, text_at, until},
     objects::{Claim, Pod, snapshot},
     space::Space,
 };
@@ -27,7 +27,7 @@ pub const FLOWS: &[Flow] = &[
 ];
 
 /// The repository.
-pub fn top() -> Result<PathBuf> {
+fn top() -> Result<PathBuf> {
     Ok(PathBuf::from(std::env::var_os("TOP").context("TOP isn't set: run this through run.sh")?))
 }
 
@@ -42,30 +42,28 @@ fn rendered(values: &str) -> Result<String> {
         .arg(top.join("tests/e2e/values").join(values)))
 }
 
-/// Installs the chart with these values, and removes what they no longer have. `whole`: waits until all pods are ready.
-fn install(space: &Space<'_>, values: &str, whole: bool) -> Result<()> {
-    space.cluster.apply_text(&rendered(values)?)?;
-    settle(space.cluster, whole)
+/// Waits until all pods of the driver are of its newest template, and ready.
+pub fn rolled_out(space: &Space<'_>) -> Result<()> {
+    let set = "daemonset/bulkhead-node";
+    space.cluster.kubectl(&["-n", NAMESPACE, "rollout", "status", set, "--timeout=180s"]).map(drop)
 }
 
-fn settle(cluster: &Cluster, whole: bool) -> Result<()> {
-    if whole {
-        cluster.kubectl(&["-n", NAMESPACE, "rollout", "status", "daemonset/bulkhead-node", "--timeout=180s"])?;
-    }
-    Ok(())
+/// Applies the manifests of deploy/, from which the cluster was installed.
+pub fn apply_manifests(space: &Space<'_>) -> Result<()> {
+    let file = top()?.join("deploy/manifests/local-per-node.yaml");
+    space.cluster.kubectl(&["apply", "-f", &file.to_string_lossy()]).map(drop)
 }
 
 /// Puts the manifests of deploy/ back.
 fn restore(space: &Space<'_>) -> Result<()> {
-    let file = top()?.join("deploy/manifests/local-per-node.yaml");
-    space.cluster.kubectl(&["apply", "-f", &file.to_string_lossy()])?;
+    apply_manifests(space)?;
     for name in ["brought", "broken", "third"] {
         space.cluster.kubectl(&["delete", "csidriver", &format!("{name}.csi.bulkhead.dev"), "--ignore-not-found"])?;
         space.cluster.kubectl(&["delete", "storageclass", &format!("bulkhead-{name}"), "--ignore-not-found"])?;
         space.cluster.kubectl(&["delete", "volumesnapshotclass", &format!("bulkhead-{name}"), "--ignore-not-found"])?;
     }
     space.cluster.kubectl(&["-n", NAMESPACE, "delete", "configmap", "e2e-backends", "--ignore-not-found"])?;
-    settle(space.cluster, true)
+    rolled_out(space)
 }
 
 fn drivers(space: &Space<'_>) -> Result<Option<String>> {
@@ -87,13 +85,14 @@ fn drivers(space: &Space<'_>) -> Result<Option<String>> {
 
 fn play(space: &Space<'_>) -> Result<Option<String>> {
     let ns = &space.namespace;
-    install(space, "two.yaml", true)?;
+    space.cluster.apply_text(&rendered("two.yaml")?)?;
+    rolled_out(space)?;
     let load = Loaded::start(space)?;
     let node = &load.node;
     space.apply(&Claim::new("brought", "bulkhead-brought", "1Gi").within(ns))?;
     space.start(&Pod::stays("brought", "echo x > /v/f").claim("brought").node(node).within(ns))?;
 
-    install(space, "three-broken.yaml", false)?;
+    space.cluster.apply_text(&rendered("three-broken.yaml")?)?;
     // The rollout stops at the first node whose pod is not ready.
     let (log, first) =
         until("the broken driver to be named in the log of a pod that is not ready", super::LONG, || {
@@ -117,7 +116,8 @@ fn play(space: &Space<'_>) -> Result<Option<String>> {
     space.start(&Pod::stays("meanwhile", "echo x > /v/f").claim("meanwhile").node(&first).within(ns))?;
 
     restore_third(space)?;
-    install(space, "three.yaml", true)?;
+    space.cluster.apply_text(&rendered("three.yaml")?)?;
+    rolled_out(space)?;
     space.apply(&Claim::new("third", "bulkhead-third", "1Gi").within(ns))?;
     space.start(&Pod::stays("third", "echo x > /v/f").claim("third").node(node).within(ns))?;
     // A class of another driver: that driver knows no such volume, and the snapshot's status names it.

@@ -181,10 +181,16 @@ pub fn ready(space: &Space<'_>, node: &str) -> Result<()> {
     })
 }
 
+/// Deletes the driver's pod on a node, and gives its name.
+pub fn delete_pod(space: &Space<'_>, node: &str) -> Result<String> {
+    let pod = node_pod(space, node)?;
+    space.cluster.kubectl(&["-n", NAMESPACE, "delete", "pod", &pod, "--wait=true", "--timeout=120s"])?;
+    Ok(pod)
+}
+
 /// Deletes the driver's pod on a node; the DaemonSet makes another, which runs but need not be ready.
 pub fn restart_pod(space: &Space<'_>, node: &str) -> Result<()> {
-    let old = node_pod(space, node)?;
-    space.cluster.kubectl(&["-n", NAMESPACE, "delete", "pod", &old, "--wait=true", "--timeout=120s"])?;
+    delete_pod(space, node)?;
     until("a new pod of the driver to run", PATIENCE, || {
         let pod = space.cluster.get(NAMESPACE, "pod", &node_pod(space, node)?)?;
         Ok(pod.filter(|pod| text_at(pod, "/status/phase") == "Running").map(drop))

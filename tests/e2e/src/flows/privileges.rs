@@ -2,8 +2,8 @@
 
 use super::{
     Flow, Shape,
-    drivers::top,
-    faults::{node_pod, ready},
+    drivers::{apply_manifests, rolled_out},
+    faults::{delete_pod, node_pod, ready},
 };
 use crate::{
     CLASS, NAMESPACE,
@@ -57,10 +57,9 @@ fn privileges(space: &Space<'_>) -> Result<Option<String>> {
         }
         Ok(said.join("; "))
     })();
-    let back =
-        space.cluster.kubectl(&["apply", "-f", &top()?.join("deploy/manifests/local-per-node.yaml").to_string_lossy()]);
-    let note = outcome.and_then(|note: String| back.map(|_| note))?;
-    space.cluster.kubectl(&["-n", NAMESPACE, "rollout", "status", "daemonset/bulkhead-node", "--timeout=180s"])?;
+    let back = apply_manifests(space);
+    let note = outcome.and_then(|note: String| back.map(|()| note))?;
+    rolled_out(space)?;
     ready(space, &node)?;
     works(space, &node, "whole").context("with all of it back")?;
     Ok(Some(note))
@@ -68,10 +67,8 @@ fn privileges(space: &Space<'_>) -> Result<Option<String>> {
 
 fn daemon_set(space: &Space<'_>) -> Result<Value> {
     let mut set = space.cluster.get(NAMESPACE, "daemonset", "bulkhead-node")?.context("no DaemonSet")?;
-    for field in ["status", "/metadata/managedFields"] {
-        if let Some(object) = set.as_object_mut() {
-            object.remove(field);
-        }
+    if let Some(object) = set.as_object_mut() {
+        object.remove("status");
     }
     // Only the pod of one node is replaced.
     set["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
@@ -88,8 +85,7 @@ fn replace(space: &Space<'_>, set: &Value, node: &str) -> Result<()> {
 }
 
 fn restart(space: &Space<'_>, node: &str) -> Result<()> {
-    let old = node_pod(space, node)?;
-    space.cluster.kubectl(&["-n", NAMESPACE, "delete", "pod", &old, "--wait=true", "--timeout=120s"])?;
+    let old = delete_pod(space, node)?;
     until("a new pod of the driver", super::LONG, || Ok((node_pod(space, node)? != old).then_some(())))
 }
 
