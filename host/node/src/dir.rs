@@ -4,6 +4,7 @@ use crate::error::{Context, IoResult};
 use bulkhead_domain::Result;
 use rustix::fs::{self, AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::process::{Gid, Uid, geteuid};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -62,15 +63,39 @@ impl Dir {
         Ok(Self { fd, path: self.join(name) })
     }
 
-    /// Opens or makes a file in it. `mode` counts only for a new file.
+    /// Opens or makes a file in it. `mode` counts only for a new file, which belongs to the directory's owner.
     pub(crate) fn file(&self, name: impl AsRef<Path>, flags: OFlags, mode: u32) -> IoResult<File> {
-        let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(mode) } else { Mode::empty() };
-        open_beneath(&self.fd, name.as_ref(), flags | OFlags::NOFOLLOW, mode).map(File::from)
+        let makes = flags.contains(OFlags::CREATE);
+        let mode = if makes { Mode::from_raw_mode(mode) } else { Mode::empty() };
+        let file = open_beneath(&self.fd, name.as_ref(), flags | OFlags::NOFOLLOW, mode).map(File::from)?;
+        if makes {
+            self.hand_over(|user, group| fs::fchown(&file, user, group))?;
+        }
+        Ok(file)
     }
 
-    /// Makes a directory in it.
+    /// Makes a directory in it, which belongs to the same owner.
     pub(crate) fn make_dir(&self, name: impl AsRef<Path>, mode: u32) -> IoResult<()> {
-        fs::mkdirat(&self.fd, name.as_ref(), Mode::from_raw_mode(mode))
+        let name = name.as_ref();
+        fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode))?;
+        self.hand_over(|user, group| fs::chownat(&self.fd, name, user, group, AtFlags::SYMLINK_NOFOLLOW))
+    }
+
+    /// What root makes in somebody's directory becomes theirs: a pool is used by nodes, which are root, and by a controller that
+    /// isn't, and either may come first.
+    fn hand_over(&self, change: impl FnOnce(Option<Uid>, Option<Gid>) -> IoResult<()>) -> IoResult<()> {
+        if !geteuid().is_root() {
+            return Ok(());
+        }
+        let owner = fs::fstat(&self.fd)?;
+        if (owner.st_uid, owner.st_gid) == (0, 0) {
+            return Ok(());
+        }
+        match change(Some(Uid::from_raw(owner.st_uid)), Some(Gid::from_raw(owner.st_gid))) {
+            // A file server that takes root for somebody else has given it to them.
+            Err(Errno::PERM) => Ok(()),
+            other => other,
+        }
     }
 
     /// As [`Dir::make_dir`]; one that is there already is fine.

@@ -57,6 +57,15 @@ impl Cluster {
         feed(Command::new("kubectl").args(["apply", "--validate=strict", "-f", "-"]), text).map(drop)
     }
 
+    /// Deletes the objects of a YAML or JSON text, and waits until they are gone.
+    ///
+    /// # Errors
+    /// kubectl's.
+    pub fn delete_text(&self, text: &str) -> Result<()> {
+        let args = ["delete", "--ignore-not-found", "--wait=true", "--timeout=120s", "-f", "-"];
+        feed(Command::new("kubectl").args(args), text).map(drop)
+    }
+
     /// Puts an object in the place of the one of its name.
     ///
     /// # Errors

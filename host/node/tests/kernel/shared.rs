@@ -8,12 +8,14 @@ use bulkhead_domain::node::{Publish, Stage, Unpublish, Unstage};
 use bulkhead_node::{Engine, EngineConfig};
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, chown};
 
 pub const TESTS: &[Test] = &[
     ("shared::a_directory_for_writers_on_two_nodes", writers),
     ("shared::an_image_for_readers_on_two_nodes", readers),
     ("shared::an_image_has_one_writer", one_writer),
     ("shared::attached_for_reading", attached_for_reading),
+    ("shared::a_pool_of_a_controller_without_privileges", somebodys_pool),
 ];
 
 /// The second node: another id, another state directory, other paths; the same pool.
@@ -174,4 +176,33 @@ fn attached_for_reading() {
         engine.unstage(&env.unstage("v")).unwrap();
         env.assert_clean();
     }
+}
+
+/// Nodes are root, and may be the first to open the pool.
+fn somebodys_pool() {
+    const CONTROLLER: u32 = 65532;
+    let env = Env::new();
+    chown(env.pool(), Some(CONTROLLER), Some(CONTROLLER)).unwrap();
+    let engine = env.engine();
+    for kind in [Kind::Directory, Kind::Ext4] {
+        env.create(&engine, "v", kind);
+        engine.stage(&env.stage("v", kind)).unwrap();
+        engine.publish(&env.publish("v", kind, "a", false)).unwrap();
+        let mut seen = 0;
+        let mut folders = vec![env.pool()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+                let about = entry.metadata().unwrap();
+                assert_eq!((about.uid(), about.gid()), (CONTROLLER, CONTROLLER), "{}", entry.path().display());
+                seen += 1;
+                folders.extend(about.is_dir().then(|| entry.path()));
+            }
+        }
+        // At least the five folders, and the object with its record, its lock and its user.
+        assert!(seen >= 9, "{seen}");
+        engine.unpublish(&env.unpublish("v", "a")).unwrap();
+        engine.unstage(&env.unstage("v")).unwrap();
+        engine.pools().delete_object(POOL, "v").unwrap();
+    }
+    env.assert_clean();
 }

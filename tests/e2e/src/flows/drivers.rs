@@ -8,7 +8,10 @@ use crate::{
     space::Space,
 };
 use anyhow::{Context, Result, ensure};
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// See the module.
 pub const FLOWS: &[Flow] = &[
@@ -27,19 +30,25 @@ pub const FLOWS: &[Flow] = &[
 ];
 
 /// The repository.
-fn top() -> Result<PathBuf> {
+pub fn top() -> Result<PathBuf> {
     Ok(PathBuf::from(std::env::var_os("TOP").context("TOP isn't set: run this through run.sh")?))
 }
 
-/// What the chart renders for a file of `values/`.
-fn rendered(values: &str) -> Result<String> {
+/// What the chart renders for a file of values.
+pub fn rendered(release: &str, namespace: &str, values: &Path) -> Result<String> {
     let top = top()?;
     let helm = run(&mut Command::new(top.join("scripts/setup-helm.sh")))?;
     run(Command::new(helm.trim())
-        .args(["template", "bulkhead"])
+        .args(["template", release])
         .arg(top.join("deploy/helm"))
-        .args(["--namespace", NAMESPACE, "--kube-version", "1.37.0", "--values"])
-        .arg(top.join("tests/e2e/values").join(values)))
+        .args(["--namespace", namespace, "--kube-version", "1.37.0", "--values"])
+        .arg(values))
+}
+
+/// Installs a file of `values/` in the place of the manifests of deploy/.
+fn upgrade(space: &Space<'_>, values: &str) -> Result<()> {
+    let values = top()?.join("tests/e2e/values").join(values);
+    space.cluster.apply_text(&rendered("bulkhead", NAMESPACE, &values)?)
 }
 
 /// Waits until all pods of the driver are of its newest template, and ready.
@@ -85,14 +94,14 @@ fn drivers(space: &Space<'_>) -> Result<Option<String>> {
 
 fn play(space: &Space<'_>) -> Result<Option<String>> {
     let ns = &space.namespace;
-    space.cluster.apply_text(&rendered("two.yaml")?)?;
+    upgrade(space, "two.yaml")?;
     rolled_out(space)?;
     let load = Loaded::start(space)?;
     let node = &load.node;
     space.apply(&Claim::new("brought", "bulkhead-brought", "1Gi").within(ns))?;
     space.start(&Pod::stays("brought", "echo x > /v/f").claim("brought").node(node).within(ns))?;
 
-    space.cluster.apply_text(&rendered("three-broken.yaml")?)?;
+    upgrade(space, "three-broken.yaml")?;
     // The rollout stops at the first node whose pod is not ready.
     let (log, first) =
         until("the broken driver to be named in the log of a pod that is not ready", super::LONG, || {
@@ -116,7 +125,7 @@ fn play(space: &Space<'_>) -> Result<Option<String>> {
     space.start(&Pod::stays("meanwhile", "echo x > /v/f").claim("meanwhile").node(&first).within(ns))?;
 
     restore_third(space)?;
-    space.cluster.apply_text(&rendered("three.yaml")?)?;
+    upgrade(space, "three.yaml")?;
     rolled_out(space)?;
     space.apply(&Claim::new("third", "bulkhead-third", "1Gi").within(ns))?;
     space.start(&Pod::stays("third", "echo x > /v/f").claim("third").node(node).within(ns))?;

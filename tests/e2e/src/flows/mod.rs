@@ -2,6 +2,7 @@
 
 mod basic;
 mod copies;
+mod deployment;
 mod drivers;
 mod faults;
 mod growth;
@@ -46,6 +47,7 @@ pub const ALL: &[&[Flow]] = &[
     faults::FLOWS,
     lifecycle::FLOWS,
     drivers::FLOWS,
+    deployment::FLOWS,
     privileges::FLOWS,
     scale::FLOWS,
 ];
