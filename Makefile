@@ -54,7 +54,7 @@ lint:
 deny:
 	scripts/with-toolchain.sh cargo deny --locked check bans licenses sources
 
-# All tiers: units, walls, WIT, node engine, the host over its socket, the contract suite, the model, csi-sanity, the chart, the image.
+# All tiers: units, walls, WIT, node engine, the host over its socket, the contract suite, the model, csi-sanity, moto as EC2, the chart, the image.
 tests: build
 	scripts/sandbox.sh scripts/with-toolchain.sh cargo test $(ALL) --no-fail-fast
 

@@ -54,7 +54,7 @@ fresh() { # directory
   [ "$(cat "$1/.clone" 2>/dev/null)" != "$PWD" ] || return 0
   say "another clone has used $1: building this one's own packages anew"
   local packages=()
-  for name in bulkhead bulkhead-{domain,node,proto,sdk,componentize,local,example,bad,group,tests,contract,model,e2e}; do packages+=(-p "$name"); done
+  for name in bulkhead bulkhead-{domain,node,proto,sdk,componentize,local,example,bad,group,caller,keeper,tests,contract,model,e2e,ec2}; do packages+=(-p "$name"); done
   CARGO_TARGET_DIR=$1 cargo clean --quiet --locked "${packages[@]}"
   CARGO_TARGET_DIR=$1 cargo clean --quiet --locked --profile guest "${packages[@]}" 2>/dev/null || true
   CARGO_TARGET_DIR=$1 cargo clean --quiet --locked --profile guest --target wasm32-unknown-unknown "${packages[@]}" 2>/dev/null || true
@@ -92,6 +92,8 @@ if [ "$purpose" = test ]; then
   scripts/setup-sanity.sh
   # Where there is no Go the chart's tier says so loudly; with CI=true that is a failure.
   scripts/setup-helm.sh >/dev/null || [ "${CI:-}" != true ]
+  # Likewise the ec2 tier where there is no moto.
+  scripts/setup-moto.sh >/dev/null || [ "${CI:-}" != true ]
 fi
 
 # The test cluster: its own programs are built from Go modules, what runs containers for it is Debian's.

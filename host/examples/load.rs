@@ -7,7 +7,7 @@
 use anyhow::{Context, Result};
 use bulkhead::{
     directory::Nodes,
-    imports::Granted,
+    imports::{Granted, Pace},
     loader::{self, Verified},
     ops::{
         Driver, Parts,
@@ -104,6 +104,7 @@ fn context() -> CallContext {
         effect: Effect::Possible,
         idempotency_key: Some("0123456789abcdef0123456789abcdef".into()),
         secrets: Secrets::default(),
+        resume: None,
     }
 }
 
@@ -146,6 +147,7 @@ async fn calling(engine: &Engine, verified: &Verified) -> Result<()> {
         controller: true,
         call_timeout: Duration::from_secs(30),
         work: Work::new(engine.runtime()),
+        pace: Arc::new(Pace::default()),
     });
     for n in 0..CALLS {
         let request = request(n)?;

@@ -3,7 +3,8 @@
 
 use crate::{
     config::{BackendConfig, Config, ConfigError, DriverConfig, Place},
-    imports::Granted,
+    egress,
+    imports::{BackendSecrets, Granted, StateConfig},
     loader,
     ops::{Driver, Parts, node_half::NodeHalf, ports::NodeDirectory, work::Work},
     wasm::{CompileCache, Compiled, Engine, EngineSettings, LoadError, Permissions, Ready},
@@ -102,7 +103,24 @@ pub async fn load_one<'a>(
     let fetched = loader::fetch(&backend.source).map_err(|e| at(backend.source_at, "source", &e))?;
     let verified =
         fetched.verify(backend.digest).map_err(|e| at(backend.digest_at.unwrap_or(backend.source_at), "digest", &e))?;
-    let granted = Granted::pools(pools(backend), config.node.id.clone());
+    // A node half has no secrets: its files needn't be there.
+    let secrets = match mode.controller() {
+        true => BackendSecrets::new(&backend.secrets, backend.grants.secrets),
+        false => BackendSecrets::default(),
+    };
+    for (name, source) in &backend.secrets {
+        if mode.controller()
+            && let Err(e) = secrets.get(name).await
+        {
+            return Err(at(source.at, &format!("secrets.{name}.file"), &e));
+        }
+    }
+    let mut granted = granted(config, driver).with_secrets(secrets);
+    if mode.controller()
+        && let Some(http) = egress::of_driver(config, index, granted.pace().clone(), granted.secrets())?
+    {
+        granted = granted.with_http(http);
+    }
     let load_error = |e: LoadError| match &e {
         LoadError::NotGranted { .. } => at(backend.grants.at, "grants", &e),
         _ => at(backend.source_at, "source", &format_args!("{} {e}", backend.source.display())),
@@ -129,6 +147,18 @@ pub async fn load_one<'a>(
     let ms = start.elapsed().as_millis();
     tracing::info!(driver = driver.name, digest = hex::encode(digest), from_cache, ms, "backend is ready");
     Ok(Loaded { config: driver, ready, key: path, granted })
+}
+
+/// What a driver's backend may use. Nothing of it is touched yet.
+fn granted(config: &Config, driver: &DriverConfig) -> Granted {
+    let granted = Granted::pools(pools(&driver.backend), config.node.id.clone());
+    match driver.backend.grants.state {
+        None => granted,
+        Some(state) => {
+            let path = config.state_dir.join("state").join(format!("{}.redb", driver.name));
+            granted.with_state(StateConfig { path, quota: state.quota_bytes })
+        }
+    }
 }
 
 /// The pools of a backend, as the node engine wants them.
@@ -161,6 +191,13 @@ impl Loaded<'_> {
         config.error(self.config.backend.grants.at, key, error.to_string())
     }
 
+    /// That its state can't be opened, with the place in the config.
+    pub fn state_error(&self, config: &Config, error: &Error) -> ConfigError {
+        let grants = &self.config.backend.grants;
+        let key = format!("{}.backend.grants.state", self.key);
+        config.error(grants.state.map_or(grants.at, |state| state.at), key, error.to_string())
+    }
+
     /// Makes the driver that is served.
     pub fn into_driver(
         self,
@@ -171,6 +208,7 @@ impl Loaded<'_> {
     ) -> Driver {
         Driver::new(Parts {
             name: self.config.name.clone(),
+            pace: Arc::new(self.granted.pace().clone()),
             backend: Arc::new(self.ready),
             node,
             facts,

@@ -237,6 +237,7 @@ fn facts(config: &Config) -> NodeFacts {
         node_id: config.node.id.clone(),
         name: config.node.id.clone(),
         labels: config.node.labels.clone(),
+        cloud: config.node.cloud.clone(),
         transports: bulkhead_node::transports(),
         ..NodeFacts::default()
     }

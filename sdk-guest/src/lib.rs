@@ -44,11 +44,13 @@
 //! | choose a size | [`size::choose_size`] |
 //! | read the backend's config | [`config`] |
 //! | keep volumes in the host's pools | [`pools`] |
+//! | talk to a storage system over HTTP | [`http`] |
 //! | remember something | [`state`], better the storage system itself |
 //! | log | [`info!`] and its like |
 //! | say how a volume reaches a node | [`plan`] |
 //!
-//! Imports call the host, so on other targets than Wasm they panic; only log lines go to the standard error stream there.
+//! Imports call the host, so on other targets than Wasm they panic; only log lines go to the standard error stream there, and
+//! HTTP requests to [`http::testing`].
 //! Keep what is worth a unit test in functions that don't call them, or behind a double of what they do.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -60,6 +62,7 @@ pub mod allocator;
 mod backend;
 pub mod capability;
 pub mod error;
+pub mod http;
 mod imports;
 mod interfaces;
 mod log;

@@ -1,6 +1,6 @@
 //! A host process, its config and its sockets.
 
-use crate::{Client, Sandbox};
+use crate::{Client, Driver, Sandbox};
 use std::{
     fmt::Write as _,
     fs,
@@ -32,55 +32,6 @@ pub fn backend(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist/backends").join(format!("{name}.wasm"));
     assert!(path.exists(), "{} is not built: run `make build` first", path.display());
     path.canonicalize().expect("its path")
-}
-
-/// One driver of a config.
-#[derive(Debug, Clone)]
-pub struct Driver {
-    /// CSI name.
-    pub name: String,
-    /// The component.
-    pub source: PathBuf,
-    /// Pools by name.
-    pub pools: Vec<(String, PathBuf)>,
-    /// `grants.access`.
-    pub access: Vec<&'static str>,
-    /// YAML of the backend's config, one `key: value` a line.
-    pub config: String,
-    /// YAML of the limits, one `key: value` a line.
-    pub limits: String,
-    /// YAML of `offer`, like `{ listing: false }`.
-    pub offer: String,
-    /// `csi`, like `"1.13"`; empty: the default.
-    pub csi: &'static str,
-}
-
-impl Driver {
-    /// The local backend over one pool called `fast`.
-    pub fn local(sandbox: &Sandbox) -> Self {
-        let pools = vec![("fast".into(), sandbox.dir("pool"))];
-        Self { pools, access: vec!["pool-image", "pool-directory"], ..Self::plain("local") }
-    }
-
-    /// The hostile backend over one pool called `bad`. See `tests/backends/bad`.
-    pub fn bad(sandbox: &Sandbox) -> Self {
-        let pools = vec![("bad".into(), sandbox.dir("pool-bad"))];
-        Self { pools, access: vec!["pool-image", "pool-directory"], ..Self::plain("bad") }
-    }
-
-    /// A backend without pools.
-    pub fn plain(name: &str) -> Self {
-        Self {
-            name: format!("{name}.csi.bulkhead.dev"),
-            source: backend(name),
-            pools: vec![],
-            access: vec!["nfs"],
-            config: String::new(),
-            limits: String::new(),
-            offer: String::new(),
-            csi: "",
-        }
-    }
 }
 
 /// Makes hosts.
@@ -127,16 +78,14 @@ impl HostBuilder {
 
     /// Sets `limits.memory`, which all backends share.
     #[must_use]
-    pub fn total_memory(mut self, size: &'static str) -> Self {
-        self.total_memory = Some(size);
-        self
+    pub fn total_memory(self, size: &'static str) -> Self {
+        Self { total_memory: Some(size), ..self }
     }
 
     /// `--mode controller` or `--mode node`.
     #[must_use]
-    pub fn mode(mut self, mode: &'static str) -> Self {
-        self.mode = mode;
-        self
+    pub fn mode(self, mode: &'static str) -> Self {
+        Self { mode, ..self }
     }
 
     /// A host beside others in the same sandbox: state, kubelet root, sockets and log of its own, below `name`.
@@ -149,9 +98,8 @@ impl HostBuilder {
 
     /// `--log-format text` or `--log-format json`.
     #[must_use]
-    pub fn log_format(mut self, format: &'static str) -> Self {
-        self.log_format = format;
-        self
+    pub fn log_format(self, format: &'static str) -> Self {
+        Self { log_format: format, ..self }
     }
 
     /// Sets a variable of the process's environment.
@@ -191,12 +139,8 @@ impl HostBuilder {
             self.kubelet().display()
         );
         self.node.lines().for_each(|line| yaml += &format!("  {line}\n"));
-        if let Some(memory) = self.total_memory {
-            let _ = writeln!(yaml, "limits: {{ memory: {memory} }}");
-        }
-        if let Some(port) = self.health {
-            let _ = writeln!(yaml, "health: {{ endpoint: 127.0.0.1:{port} }}");
-        }
+        self.total_memory.iter().for_each(|memory| yaml += &format!("limits: {{ memory: {memory} }}\n"));
+        self.health.iter().for_each(|port| yaml += &format!("health: {{ endpoint: 127.0.0.1:{port} }}\n"));
         yaml.push_str("drivers:\n");
         for driver in &self.drivers {
             let socket = self.socket(&driver.name);
@@ -209,7 +153,15 @@ impl HostBuilder {
                 yaml.push_str("      config:\n");
                 driver.config.lines().for_each(|line| yaml += &format!("        {line}\n"));
             }
+            if !driver.http.is_empty() {
+                let _ = writeln!(yaml, "      http: {}", driver.http);
+            }
+            driver.backend.lines().for_each(|line| yaml += &format!("      {line}\n"));
             yaml.push_str("      grants:\n");
+            if !driver.requests.is_empty() {
+                let _ = writeln!(yaml, "        http: [{}]", driver.requests.join(", "));
+            }
+            driver.grants.lines().for_each(|line| yaml += &format!("        {line}\n"));
             if !driver.pools.is_empty() {
                 yaml.push_str("        pools:\n");
                 for (name, path) in &driver.pools {

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod components;
+mod driver;
 pub mod host;
 pub mod http;
 pub mod kubelet;
@@ -9,12 +10,15 @@ pub mod listing;
 pub mod pernode;
 pub mod raw;
 pub mod sandbox;
+pub mod sanity;
 pub mod skips;
 pub mod snapshot;
 mod snapshots;
+pub mod web;
 
 pub use client::Client;
-pub use host::{Driver, Host, HostBuilder};
+pub use driver::Driver;
+pub use host::{Host, HostBuilder};
 pub use kubelet::Kubelet;
 pub use listing::{Listing, World};
 pub use sandbox::Sandbox;

@@ -7,16 +7,16 @@ use bulkhead_tests::{
     host::run_with_timeout,
     pernode::per_node,
     sandbox::can_mount,
+    sanity::program,
     skips::{Mode, compare, listed, states},
 };
 use std::{
-    env, fs,
-    path::{Path, PathBuf},
+    fs,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
 
-const INSTALL: &str = "go install github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@v5.5.0";
 const MIB: u64 = 1 << 20;
 
 /// How the driver is deployed.
@@ -54,36 +54,11 @@ const PER_NODE: Shape = Shape {
 /// Longest for one run.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The suite's program: named by `BULKHEAD_CSI_SANITY`, or found where `go install` puts it.
-fn csi_sanity() -> Option<PathBuf> {
-    if let Some(path) = env::var_os("BULKHEAD_CSI_SANITY") {
-        let path = PathBuf::from(path);
-        assert!(path.is_file(), "BULKHEAD_CSI_SANITY: there is no {}", path.display());
-        return Some(path);
-    }
-    let mut dirs: Vec<_> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
-    dirs.extend(env::var_os("GOBIN").map(PathBuf::from));
-    if let Ok(output) = Command::new("go").args(["env", "GOPATH"]).output() {
-        dirs.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()).join("bin"));
-    }
-    dirs.extend(env::var_os("HOME").map(|home| PathBuf::from(home).join("go/bin")));
-    dirs.into_iter().map(|dir| dir.join("csi-sanity")).find(|path| path.is_file())
-}
-
 fn run(mode: Mode, bytes: u64, shape: &Shape) {
     if !can_mount() {
         return;
     }
-    let Some(program) = csi_sanity() else {
-        assert!(
-            env::var("CI").as_deref() != Ok("true"),
-            "csi-sanity is missing, and CI=true forbids to skip it: {INSTALL}"
-        );
-        eprintln!(
-            "NOT RUN: csi-sanity is missing, nothing was checked against the specification. Install it: {INSTALL}"
-        );
-        return;
-    };
+    let Some(program) = program() else { return };
     let sandbox = Sandbox::enter();
     let builder = (shape.builder)(&sandbox);
     let places =

@@ -52,7 +52,7 @@ impl AccessMode {
 
 /// Mount flags of a client. The specification lets them hold sensitive text, so they never show in Debug, and only the
 /// node engine reads them.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default, Hash)]
 pub struct MountFlags(Vec<String>);
 
 impl MountFlags {
@@ -79,7 +79,7 @@ impl fmt::Debug for MountFlags {
 }
 
 /// CSI `VolumeCapability.MountVolume`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct MountAccess {
     /// Empty: the backend's or the host's default.
     pub fs_type: String,
@@ -90,7 +90,7 @@ pub struct MountAccess {
 }
 
 /// Raw device or mounted file system.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AccessType {
     /// Raw block device.
     Block,
@@ -99,7 +99,7 @@ pub enum AccessType {
 }
 
 /// CSI `VolumeCapability`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct VolumeCapability {
     /// Raw device or mounted file system.
     pub access_type: AccessType,

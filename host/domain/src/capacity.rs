@@ -1,7 +1,7 @@
 //! CSI `CapacityRange`, in bytes.
 
 /// What the client asked for: at least `required`, at most `limit`. At least one of them is set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CapacityRange {
     required: Option<u64>,
     limit: Option<u64>,

@@ -1,5 +1,6 @@
 //! What can go wrong, as a client must tell it apart.
 
+use crate::limits;
 use std::fmt;
 
 /// What a client can do about an error. One kind for each gRPC code in use; the table from kind to code is in the
@@ -37,6 +38,44 @@ pub enum ErrorKind {
     Internal,
 }
 
+/// Text of a backend's `pending`, for the next try of the same request. Opaque, and never shown: nobody but the backend knows
+/// what is in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Resume(String);
+
+impl Resume {
+    /// Longest text in bytes.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// Takes a backend's text; none if it is too long or holds control characters.
+    pub fn parse(text: String) -> Option<Self> {
+        limits::text("resume", &text, Self::MAX_BYTES).is_ok().then_some(Self(text))
+    }
+
+    /// The text, for the backend.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Resume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{} bytes>", self.0.len())
+    }
+}
+
+/// Whether the host may ask a backend again by itself, before it answers the client.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Again {
+    /// No: the client decides.
+    #[default]
+    No,
+    /// The storage system is at work on the request. What to hand back with the next try.
+    Pending(Option<Resume>),
+    /// Nothing was changed, and the storage system has said when to come again.
+    Unchanged,
+}
+
 /// An error on its way to the client.
 ///
 /// `message` is never empty, is at most [`Error::MAX_MESSAGE_BYTES`] long and holds no control characters, so that
@@ -47,6 +86,7 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     retry_after_ms: Option<u32>,
+    again: Again,
 }
 
 /// Result with [`Error`].
@@ -58,7 +98,8 @@ impl Error {
 
     /// Makes an error. Control characters in `message` are escaped and an over-long one is cut.
     pub fn new(kind: ErrorKind, message: impl fmt::Display) -> Self {
-        Self { kind, message: clean_text(&message.to_string(), Self::MAX_MESSAGE_BYTES), retry_after_ms: None }
+        let message = clean_text(&message.to_string(), Self::MAX_MESSAGE_BYTES);
+        Self { kind, message, retry_after_ms: None, again: Again::No }
     }
 
     /// What the client can do about it.
@@ -83,10 +124,23 @@ impl Error {
         self
     }
 
+    /// Whether the host may ask again by itself.
+    pub fn again(&self) -> &Again {
+        &self.again
+    }
+
+    /// Sets [`Error::again`].
+    #[must_use]
+    pub fn with_again(mut self, again: Again) -> Self {
+        self.again = again;
+        self
+    }
+
     /// Puts `what: ` before the message.
     #[must_use]
-    pub fn context(self, what: impl fmt::Display) -> Self {
-        Self::new(self.kind, format_args!("{what}: {}", self.message)).with_retry_after_ms(self.retry_after_ms)
+    pub fn context(mut self, what: impl fmt::Display) -> Self {
+        self.message = clean_text(&format!("{what}: {}", self.message), Self::MAX_MESSAGE_BYTES);
+        self
     }
 }
 
@@ -164,7 +218,19 @@ mod tests {
 
     #[test]
     fn context_keeps_kind_and_hint() {
-        let e = Error::unavailable("busy").with_retry_after_ms(Some(5)).context("volume v");
+        let busy = Error::unavailable("busy").with_retry_after_ms(Some(5)).with_again(Again::Unchanged);
+        let e = busy.context("volume v");
         assert_eq!((e.kind(), e.message(), e.retry_after_ms()), (ErrorKind::Unavailable, "volume v: busy", Some(5)));
+        assert_eq!(*e.again(), Again::Unchanged);
+    }
+
+    #[test]
+    fn resume_is_short_plain_and_not_shown() {
+        let text = "t".repeat(Resume::MAX_BYTES);
+        let resume = Resume::parse(text.clone()).unwrap();
+        assert_eq!(resume.expose(), text);
+        assert_eq!(format!("{resume:?}"), "<1024 bytes>");
+        assert!(Resume::parse(text + "t").is_none() && Resume::parse("a\nb".into()).is_none());
+        assert_eq!(Resume::parse(String::new()).unwrap().expose(), "");
     }
 }

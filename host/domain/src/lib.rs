@@ -11,6 +11,7 @@
 //! | [`capacity`] | size ranges |
 //! | [`topology`] | places |
 //! | [`request`] | what a client asked for, parsed |
+//! | [`mod@mask`] | hiding values of secrets in texts |
 //! | [`digest`] | telling a repeated request from a different one |
 //! | [`snapshot`], [`blocks`] | snapshots, groups of them, what is in them |
 //! | [`health`] | what is wrong with volumes and storage |
@@ -25,6 +26,7 @@ pub mod digest;
 pub mod error;
 pub mod health;
 pub mod limits;
+pub mod mask;
 pub mod node;
 pub mod offer;
 pub mod plan;

@@ -19,7 +19,11 @@ use crate::{
     topology::{Topology, TopologyRequirement},
     volume::{ContentSource, Name, VolumeId},
 };
-use std::fmt;
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
+use zeroize::Zeroize;
 
 /// The secrets of one call. Shows keys only, never values.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -41,14 +45,27 @@ impl Secrets {
         self.0.keys().map(String::as_str)
     }
 
-    /// Replaces every occurrence of a secret's value in `text`. Values shorter than four bytes are left alone: masking
-    /// them would tear up innocent words and betray the value by doing so.
-    pub fn mask(&self, text: &str) -> String {
-        self.0
-            .values()
-            .filter(|value| value.len() >= 4)
-            .fold(text.to_owned(), |text, value| text.replace(value.as_str(), "<redacted>"))
+    /// The values of all secrets.
+    pub fn values(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.values().map(String::as_bytes)
     }
+
+    /// Replaces every occurrence of a secret's value in `text`, also where it is encoded: see [`crate::mask`]. Values shorter
+    /// than four bytes are left alone.
+    pub fn mask(&self, text: &str) -> String {
+        crate::mask::mask(text, self.values())
+    }
+}
+
+impl Drop for Secrets {
+    fn drop(&mut self) {
+        self.0.values_mut().for_each(Zeroize::zeroize);
+    }
+}
+
+/// Not a part of what a request is: with other secrets, new ones perhaps, it is the same request.
+impl Hash for Secrets {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 impl fmt::Debug for Secrets {
@@ -58,7 +75,7 @@ impl fmt::Debug for Secrets {
 }
 
 /// CreateVolume.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CreateVolume {
     /// The idempotency key.
     pub name: Name,
@@ -79,7 +96,7 @@ pub struct CreateVolume {
 }
 
 /// DeleteVolume.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct DeleteVolume {
     /// The volume.
     pub volume_id: VolumeId,
@@ -125,7 +142,7 @@ pub struct GetCapacity {
 }
 
 /// ControllerExpandVolume.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ExpandVolume {
     /// The volume.
     pub volume_id: VolumeId,

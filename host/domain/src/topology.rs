@@ -3,7 +3,7 @@
 use crate::{StringMap, limits};
 
 /// One place: all segments together.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topology {
     /// `prefix/name` to value.
     pub segments: StringMap,
@@ -55,7 +55,7 @@ pub fn check_key(key: &str) -> Result<(), limits::Violation> {
 }
 
 /// CSI `TopologyRequirement`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct TopologyRequirement {
     /// One of these must be able to reach the volume; the order carries no meaning.
     pub requisite: Vec<Topology>,

@@ -1,8 +1,14 @@
 //! The part of [`Lower`] about one driver's backend: source, settings, grants, limits, and what is withheld of it.
 
+mod auth;
+mod credentials;
+mod http;
+mod template;
+
 use super::lower::Lower;
-use super::raw::{Maybe, Placed, RawBackend, RawGrants, RawHttp, RawLimits, RawOffer, Text};
-use super::types::{BackendConfig, Grants, HttpGrant, Limits, Offering, Pool, Scheme, SecretsGrant};
+use super::raw::{Maybe, Placed, RawBackend, RawGrants, RawLimits, RawOffer, Text};
+use super::tree::{Node, Value};
+use super::types::{BackendConfig, Grants, HttpSettings, Limits, Offering, Pool, SecretsGrant, StateGrant};
 use super::units;
 use bulkhead_domain::{
     limits,
@@ -27,12 +33,22 @@ pub(super) fn lower(with: &mut Lower<'_, '_>, path: &str, raw: &Placed<RawBacken
         Some(grants) => with.grants(&format!("{path}.grants"), grants),
         None => Grants { at, ..Grants::default() },
     };
+    let secret_names: Vec<&str> =
+        raw.secrets.iter().flat_map(|all| &all.0).map(|(name, _)| name.text.as_str()).collect();
+    let profile_names: Vec<&str> = raw.auth.iter().flat_map(|all| &all.0).map(|(name, _)| name.text.as_str()).collect();
+    with.signed_grants(&format!("{path}.grants"), &grants, &profile_names);
     BackendConfig {
         source: source.unwrap_or_default(),
         source_at: raw.source.at,
         digest,
         digest_at: raw.digest.0.as_ref().map(|text| text.at),
         config: with.settings(&format!("{path}.config"), raw),
+        http: match &raw.http {
+            Some(http) => with.http_settings(&format!("{path}.http"), http),
+            None => HttpSettings { at, ..HttpSettings::default() },
+        },
+        secrets: with.secrets(&format!("{path}.secrets"), raw.secrets.as_ref()),
+        auth: with.profiles(&format!("{path}.auth"), raw.auth.as_ref(), &secret_names),
         grants,
     }
 }
@@ -59,7 +75,7 @@ impl Lower<'_, '_> {
         let http = raw.http.iter().flatten().enumerate();
         Grants {
             pools: self.pools(&format!("{path}.pools"), raw),
-            state: self.read_or(&format!("{path}.state"), &raw.state, false, units::flag),
+            state: raw.state.0.as_ref().and_then(|state| self.state(&format!("{path}.state"), state)),
             secrets: raw.secrets.as_deref().map(|uses| {
                 let uses = self.words(&format!("{path}.secrets"), uses, &["sign", "reveal"]);
                 SecretsGrant { sign: uses.contains(&"sign"), reveal: uses.contains(&"reveal") }
@@ -71,6 +87,50 @@ impl Lower<'_, '_> {
                 .map(str::to_owned)
                 .collect(),
             at,
+        }
+    }
+
+    fn state(&mut self, path: &str, node: &Node) -> Option<StateGrant> {
+        let at = node.at;
+        let granted = |quota_bytes| StateGrant { quota_bytes, at };
+        let entries = match &node.value {
+            Value::Map(entries) => entries,
+            Value::Null | Value::List(_) => {
+                self.errors.add(at, path, "is neither true, false nor a map: write true, or { quota: SIZE }");
+                return None;
+            }
+            scalar => {
+                let text = Text { text: scalar.as_written(self.source), at };
+                return self.read(path, &text, units::flag)?.then(|| granted(StateGrant::QUOTA_BYTES));
+            }
+        };
+        let mut quota = StateGrant::QUOTA_BYTES;
+        for (key, node) in entries {
+            let path = format!("{path}.{}", key.text);
+            match &node.value {
+                _ if key.text != "quota" => self.errors.add(key.at, path, "is not known: write quota"),
+                Value::Map(_) | Value::Null | Value::List(_) => {
+                    self.errors.add(node.at, path, "is not a size: write e.g. 64MiB, or a plain number of bytes");
+                }
+                scalar => {
+                    let text = Text { text: scalar.as_written(self.source), at: node.at };
+                    let read = self.read(&path, &text, |text| units::size(text, 64 << 10..=256 << 20));
+                    quota = read.unwrap_or(quota);
+                }
+            }
+        }
+        Some(granted(quota))
+    }
+
+    /// Refuses grants whose requests would be signed by a profile that isn't there.
+    fn signed_grants(&mut self, path: &str, grants: &Grants, profiles: &[&str]) {
+        for (index, grant) in grants.http.iter().enumerate() {
+            let Some(name) = grant.auth.as_deref().filter(|name| !profiles.contains(name)) else { continue };
+            let there = if profiles.is_empty() { "none".to_owned() } else { profiles.join(", ") };
+            let message = format!(
+                "{name:?} names no auth profile of this backend (there: {there}): add it to backend.auth, or name one of them"
+            );
+            self.errors.add(grant.at, format!("{path}.http[{index}].auth"), message);
         }
     }
 
@@ -92,29 +152,6 @@ impl Lower<'_, '_> {
             }
         }
         pools
-    }
-
-    fn http(&mut self, path: &str, raw: &Placed<RawHttp>) -> Option<HttpGrant> {
-        let (at, raw) = (raw.at, &raw.value);
-        let scheme = self.read(&format!("{path}.scheme"), &raw.scheme, |text| match text {
-            "http" => Ok(Scheme::Http),
-            "https" => Ok(Scheme::Https),
-            _ => Err("is not a scheme that is allowed: write https or http".into()),
-        });
-        let host = self.read(&format!("{path}.host"), &raw.host, units::host);
-        let default = if scheme == Some(Scheme::Http) { 80 } else { 443 };
-        let port = self.read_or(&format!("{path}.port"), &raw.port, default, |text| {
-            units::count(text, 1..=u32::from(u16::MAX)).map(|port| port as u16)
-        });
-        if raw.methods.value.is_empty() {
-            self.errors.add(raw.methods.at, format!("{path}.methods"), "is empty: write at least one method");
-        }
-        let methods = self.words(&format!("{path}.methods"), &raw.methods.value, &METHODS);
-        let auth = self.read_or(&format!("{path}.auth"), &raw.auth, None, |text| {
-            units::text(text, limits::STRING_BYTES).map(Some)
-        });
-        let methods = methods.into_iter().map(str::to_owned).collect();
-        Some(HttpGrant { scheme: scheme?, host: host?, port, methods, auth, at })
     }
 
     /// A list of words, each at most once.

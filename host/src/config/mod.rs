@@ -7,7 +7,7 @@
 //! | `paths` | leads from a place in the file to its key, for errors that serde reports by place only |
 //! | `parse` | text to `raw`, and the YAML library's errors in our words |
 //! | `lower` | `raw` to the types of this file: `${ENV}`, defaults, units; collects errors instead of stopping |
-//! | `backend` | the part of `lower` about one backend |
+//! | `backend` | the part of `lower` about one backend; its secrets and auth profiles in modules of their own |
 //! | `check` | what holds between several values: names, sockets and pools used twice |
 //! | `files` | what needs a look at the disk: are pools and sources there |
 //! | `units` | texts of one value: sizes, times, digests, names |
@@ -39,7 +39,9 @@ pub use error::{ConfigError, Place};
 pub use schema::json_schema;
 pub use snippet::grant_snippet;
 pub use types::{
-    BackendConfig, Config, DriverConfig, Grants, HttpGrant, Limits, NodeConfig, Offering, Pool, Scheme, SecretsGrant,
+    AddressKind, Addresses, AuthMethod, AuthProfile, BackendConfig, ClientCertificate, Config, CredentialSource,
+    DriverConfig, Grants, HostPattern, HttpGrant, HttpSettings, Json, Limits, Login, LoginBody, NodeConfig, OAuth2,
+    Offering, Piece, Pool, Proxy, Role, Scheme, SecretSource, SecretsGrant, SigV4, StateGrant, Template, TokenFrom,
 };
 
 use std::path::Path;

@@ -3,8 +3,16 @@
 //! Every scalar is read as text with its place: `${ENV}` may stand for any of them, and units and ranges are judged in
 //! `lower`, where all errors are collected.
 
+pub(super) mod auth;
+pub(super) mod facts;
+mod http;
+
+use self::auth::{RawAuth, RawSecret};
+use self::facts::RawFacts;
+pub(super) use http::{RawHttp, RawHttpSettings};
+
 use super::error::Place;
-use super::tree::Tree;
+use super::tree::{Node, Tree};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -88,6 +96,8 @@ pub(super) struct RawNode {
     /// Labels that backends see among the node's facts.
     #[schemars(with = "Option<std::collections::BTreeMap<String, super::schema::Scalar>>")]
     pub labels: Option<Entries<Text>>,
+    /// What the host can't find out about this node by itself.
+    pub facts: Option<RawFacts>,
 }
 
 /// Limits over all backends together.
@@ -215,6 +225,12 @@ pub(super) struct RawBackend {
     pub digest: Maybe,
     /// Settings of the backend, handed to it as they are: nested keys joined by dots, list items by index, all values as text.
     pub config: Option<Tree>,
+    /// How the requests of the backend travel.
+    pub http: Option<Placed<RawHttpSettings>>,
+    /// Secrets of the backend and of its auth profiles, by name. A call has those of its CSI request besides.
+    pub secrets: Option<Entries<RawSecret>>,
+    /// Auth profiles, by name: how requests are signed, so that the backend never sees a key.
+    pub auth: Option<Entries<Placed<RawAuth>>>,
     /// What the backend may use. Nothing is granted that isn't listed.
     pub grants: Option<Placed<RawGrants>>,
 }
@@ -226,10 +242,10 @@ pub(super) struct RawBackend {
 pub(super) struct RawGrants {
     /// Directories of this host in which the backend may keep objects, by the name that it knows them by.
     pub pools: Option<Entries<RawPool>>,
-    /// A small durable key-value store. Default: false.
+    /// A small durable key-value store: `true`, or `{ quota: SIZE }` for how much may be in it, 64KiB to 256MiB. Default: false; 16MiB.
     #[serde(default)]
-    #[schemars(with = "super::schema::Flag")]
-    pub state: Maybe,
+    #[schemars(with = "super::schema::State")]
+    pub state: MaybeNode,
     /// Secrets of a call as handles; `sign` allows HMAC with them, `reveal` shows their values.
     #[schemars(with = "Option<Vec<super::schema::SecretUse>>")]
     pub secrets: Option<Vec<Text>>,
@@ -239,6 +255,10 @@ pub(super) struct RawGrants {
     #[schemars(with = "Option<Vec<super::schema::AccessName>>")]
     pub access: Option<Vec<Text>>,
 }
+
+/// What stands at a key that may be left out: a scalar or a map.
+#[derive(Debug, Default)]
+pub(super) struct MaybeNode(pub Option<Node>);
 
 /// A directory of this host in which a backend may keep objects.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -253,30 +273,6 @@ pub(super) struct RawPool {
     #[serde(default)]
     #[schemars(with = "super::schema::Size")]
     pub copy_limit: Maybe,
-}
-
-/// One place that a backend may send requests to.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(rename = "Http")]
-pub(super) struct RawHttp {
-    /// http or https.
-    #[schemars(with = "super::schema::SchemeName")]
-    pub scheme: Text,
-    /// Host name or address, exactly as in the request; no wildcards.
-    #[schemars(with = "String")]
-    pub host: Text,
-    /// Port. Default: 443 for https, 80 for http.
-    #[serde(default)]
-    #[schemars(with = "super::schema::Port")]
-    pub port: Maybe,
-    /// Methods, at least one.
-    #[schemars(with = "Vec<super::schema::Method>", length(min = 1))]
-    pub methods: Placed<Vec<Text>>,
-    /// Name of the auth profile that signs the requests.
-    #[serde(default)]
-    #[schemars(with = "String")]
-    pub auth: Maybe,
 }
 
 /// How much one call and all calls of a backend may take.
@@ -314,6 +310,12 @@ impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<String>::deserialize(deserializer)?;
         Ok(Self { text: spanned.value, at: place_of(spanned.defined) })
+    }
+}
+
+impl<'de> Deserialize<'de> for MaybeNode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Node::deserialize(deserializer).map(|node| Self(Some(node)))
     }
 }
 

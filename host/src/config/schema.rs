@@ -4,6 +4,7 @@
 //! holds `${`.
 
 use super::raw::RawConfig;
+use super::types::AddressKind;
 use bulkhead_domain::plan::Access;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
@@ -41,6 +42,14 @@ looks! {
     Scalar = { "type": ["string", "number", "boolean"] };
     Flag = { "type": "boolean" };
     Size = { "oneOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)? *[kKmMgGtT]?[iI]?[bB]?$" }] };
+    State = { "anyOf": [
+        { "type": "boolean" },
+        {
+            "type": "object",
+            "properties": { "quota": { "oneOf": [{ "type": "integer", "minimum": 0 }, { "type": "string" }] } },
+            "additionalProperties": false
+        }
+    ] };
     Time = { "type": "string", "pattern": "^([0-9]+ *[a-zA-Z]+ *)+$" };
     Count = { "type": "integer", "minimum": 0 };
     Port = { "type": "integer", "minimum": 1, "maximum": 65535 };
@@ -48,8 +57,12 @@ looks! {
     OfferedExpansion = { "enum": ["controller", "node", "both", "none", true, false] };
     Digest = { "type": "string", "pattern": "^sha256:[0-9a-fA-F]{64}$" };
     SecretUse = { "enum": ["sign", "reveal"] };
+    AuthType = { "enum": ["basic", "bearer", "header", "login", "oauth2", "sigv4"] };
+    CredentialsType = { "enum": ["static", "webIdentity", "instanceMetadata"] };
+    ClientAuthentication = { "enum": ["basic", "body"] };
     SchemeName = { "enum": ["http", "https"] };
     Method = { "enum": ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] };
+    AddressName = { "enum": (AddressKind::ALL.map(AddressKind::name)) };
     AccessName = { "enum": (Access::NAMES) };
 }
 

@@ -1,5 +1,6 @@
 //! YAML in, exact errors or typed values out. Files are looked at only by the tests in `files`.
 
+mod auth;
 mod bad;
 mod between;
 mod examples;

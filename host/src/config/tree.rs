@@ -32,6 +32,17 @@ pub(super) enum Value {
     Map(Vec<(Text, Node)>),
 }
 
+impl Value {
+    /// A scalar's spelling in the file, whose text is `source`; empty for all else.
+    pub(super) fn as_written(&self, source: &str) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Verbatim(span) => unquoted(source.get(span.clone()).unwrap_or_default()).to_owned(),
+            Self::Null | Self::List(_) | Self::Map(_) => String::new(),
+        }
+    }
+}
+
 /// A flattened setting before `${ENV}` is expanded.
 pub(super) struct Setting {
     /// Nested keys joined by dots.
@@ -41,6 +52,11 @@ pub(super) struct Setting {
 }
 
 impl Tree {
+    /// The keys at the top with their values, in the file's order.
+    pub(super) fn entries(&self) -> &[(Text, Node)] {
+        &self.0
+    }
+
     /// All settings, sorted by key. `source` is the file's text; `path` is the key path of this tree, for errors.
     pub(super) fn flatten(&self, source: &str, path: &str, errors: &mut Errors<'_>) -> Vec<Setting> {
         let mut flat = Flat { source, path, errors, settings: BTreeMap::new() };
@@ -85,8 +101,7 @@ impl Flat<'_, '_> {
                     "has no value: write one (\"\" for an empty text) or remove the key",
                 );
             }
-            Value::Text(text) => text.clone(),
-            Value::Verbatim(span) => unquoted(self.source.get(span.clone()).unwrap_or_default()).to_owned(),
+            scalar => scalar.as_written(self.source),
         };
         if let Some(first) = self.settings.get(key) {
             let message = format!(
@@ -108,7 +123,7 @@ fn dotted(prefix: &str) -> String {
 }
 
 /// Without the quotes of an explicitly tagged scalar such as `!!int "5"`.
-fn unquoted(text: &str) -> &str {
+pub(super) fn unquoted(text: &str) -> &str {
     ['"', '\''].iter().find_map(|q| text.strip_prefix(*q)?.strip_suffix(*q)).unwrap_or(text)
 }
 

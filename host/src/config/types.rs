@@ -1,8 +1,18 @@
 //! What the rest of the host sees of the config. Paths are absolute, sizes are bytes, defaults are filled in.
 
+mod auth;
+pub(super) mod http;
+
+pub use self::auth::{
+    AuthMethod, AuthProfile, CredentialSource, Json, Login, LoginBody, OAuth2, Piece, Role, SecretSource, SigV4,
+    Template, TokenFrom,
+};
+pub use http::{AddressKind, Addresses, ClientCertificate, HostPattern, HttpGrant, HttpSettings, Proxy, Scheme};
+
 use super::{ConfigError, Place};
 use bulkhead_domain::{
     StringMap,
+    node::CloudFacts,
     offer::{CsiVersion, ExpandedBy, Interface},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +57,8 @@ pub struct NodeConfig {
     pub registration: bool,
     /// Published with the node's facts.
     pub labels: StringMap,
+    /// Where the node runs, as the operator says.
+    pub cloud: Option<CloudFacts>,
 }
 
 impl NodeConfig {
@@ -108,6 +120,12 @@ pub struct BackendConfig {
     pub digest_at: Option<Place>,
     /// The backend's own settings: nested keys joined by dots, list items by index, all values as text as written.
     pub config: BTreeMap<String, String>,
+    /// How its requests travel.
+    pub http: HttpSettings,
+    /// Secrets of its own and of its auth profiles, by name.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// How its requests are signed, by name.
+    pub auth: BTreeMap<String, AuthProfile>,
     /// What it may use.
     pub grants: Grants,
 }
@@ -117,8 +135,8 @@ pub struct BackendConfig {
 pub struct Grants {
     /// Pools by name.
     pub pools: BTreeMap<String, Pool>,
-    /// The key-value store.
-    pub state: bool,
+    /// The key-value store; none = not granted.
+    pub state: Option<StateGrant>,
     /// Secrets as handles; none = not even those.
     pub secrets: Option<SecretsGrant>,
     /// Where it may connect to.
@@ -145,6 +163,20 @@ impl Pool {
     pub const COPY_LIMIT_BYTES: u64 = 256 << 20;
 }
 
+/// How much a backend may keep in its key-value store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateGrant {
+    /// Bytes of keys and values, and a little for each; 64 KiB to 256 MiB.
+    pub quota_bytes: u64,
+    /// Where the grant stands.
+    pub at: Place,
+}
+
+impl StateGrant {
+    /// Default of [`StateGrant::quota_bytes`].
+    pub const QUOTA_BYTES: u64 = 16 << 20;
+}
+
 /// What a backend may do with secrets beyond naming them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SecretsGrant {
@@ -152,32 +184,6 @@ pub struct SecretsGrant {
     pub sign: bool,
     /// `secrets-reveal`.
     pub reveal: bool,
-}
-
-/// One place that a backend may send requests to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpGrant {
-    /// How.
-    pub scheme: Scheme,
-    /// Host name or address, lower case, an IPv6 address without brackets.
-    pub host: String,
-    /// Port; by default the scheme's.
-    pub port: u16,
-    /// Upper case, at least one.
-    pub methods: BTreeSet<String>,
-    /// Name of the auth profile that signs its requests.
-    pub auth: Option<String>,
-    /// Where the entry begins.
-    pub at: Place,
-}
-
-/// A scheme that requests may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scheme {
-    /// `http`.
-    Http,
-    /// `https`.
-    Https,
 }
 
 /// How much one backend may take.
@@ -224,6 +230,9 @@ impl fmt::Debug for BackendConfig {
             .field("digest", &self.digest.map(hex::encode))
             .field("digest_at", &self.digest_at)
             .field("config", &self.config.keys())
+            .field("http", &self.http)
+            .field("secrets", &self.secrets)
+            .field("auth", &self.auth)
             .field("grants", &self.grants)
             .finish()
     }

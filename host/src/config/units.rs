@@ -2,6 +2,10 @@
 //! that begins with the value, and what to write instead; the value itself never stands in it, for it may come from the
 //! environment.
 
+mod hosts;
+
+pub(super) use hosts::{host_pattern, proxy};
+
 use bulkhead_domain::limits;
 use bytesize::ByteSize;
 use std::net::SocketAddr;
@@ -191,6 +195,44 @@ pub(super) fn host(text: &str) -> Result<String, Problem> {
         return Ok(text.to_ascii_lowercase());
     }
     Err("is not a host: write a full host name or an address, without scheme, port, path or wildcard".into())
+}
+
+/// The URL of a login, without user and fragment: https, or http to this machine or to its metadata.
+pub(super) fn login_url(text: &str) -> Result<String, Problem> {
+    let problem = || "is not a URL: write https://HOST/PATH".to_owned();
+    let url: http::Uri = text.parse().map_err(|_| problem())?;
+    let authority = url.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(problem)?;
+    if text.contains('#') || host(authority.host()).is_err() {
+        return Err(problem());
+    }
+    match url.scheme_str() {
+        Some("https") => Ok(text.to_owned()),
+        Some("http") if is_local(authority.host()) => Ok(text.to_owned()),
+        Some("http") => Err("would send keys without encryption: write https://, http:// is for this machine only \
+                             (localhost, loopback and link-local addresses)"
+            .into()),
+        _ => Err(problem()),
+    }
+}
+
+/// As [`login_url`], of scheme and authority alone; without a slash at the end.
+pub(super) fn login_endpoint(text: &str) -> Result<String, Problem> {
+    let url = login_url(text)?;
+    let bare = url.strip_suffix('/').unwrap_or(&url);
+    let alone = bare.split_once("://").is_some_and(|(_, rest)| !rest.contains(['/', '?']));
+    alone.then(|| bare.to_owned()).ok_or_else(|| "has a path: write https://HOST or https://HOST:PORT".into())
+}
+
+/// What is sent there stays on this machine, or goes to its metadata.
+fn is_local(host: &str) -> bool {
+    use std::net::{IpAddr, Ipv6Addr};
+    /// Instance metadata on machines that speak IPv6 only.
+    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    match host.trim_matches(['[', ']']).parse() {
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
+        Ok(IpAddr::V6(address)) => address.is_loopback() || address.is_unicast_link_local() || address == METADATA,
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
 }
 
 /// The path has a `..`.

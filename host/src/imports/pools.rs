@@ -1,6 +1,7 @@
-//! Pools that a backend was granted.
+//! What a backend was granted, and its pools.
 
-use bulkhead_domain::{Error, Result};
+use super::{BackendSecrets, Pace, State, StateConfig, http::Egress};
+use bulkhead_domain::{Error, Result, request::Secrets};
 use bulkhead_node::pool::{PoolConfig, PoolStore};
 use std::{
     collections::BTreeMap,
@@ -10,7 +11,13 @@ use std::{
 
 /// What one backend may use. Cheap to clone; all clones share what is open.
 #[derive(Clone, Default)]
-pub struct Granted(Arc<Inner>);
+pub struct Granted {
+    pools: Arc<Inner>,
+    http: Option<Egress>,
+    state: Option<State>,
+    pace: Pace,
+    secrets: BackendSecrets,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -23,7 +30,51 @@ impl Granted {
     /// Grants pools by name to a backend on `node_id`. Their directories are not touched before [`Granted::open`], so that a config
     /// that is refused leaves nothing in them.
     pub fn pools(configs: BTreeMap<String, PoolConfig>, node_id: String) -> Self {
-        Self(Arc::new(Inner { configs, node_id, pools: OnceLock::new() }))
+        let pools = Arc::new(Inner { configs, node_id, pools: OnceLock::new() });
+        Self { pools, ..Self::default() }
+    }
+
+    /// Grants a store for small durable facts. Nothing of it is touched before [`State::open`].
+    #[must_use]
+    pub fn with_state(self, config: StateConfig) -> Self {
+        Self { state: Some(State::new(config)), ..self }
+    }
+
+    /// The store for small durable facts; none if it is not granted.
+    pub fn state(&self) -> Option<&State> {
+        self.state.as_ref()
+    }
+
+    /// Grants requests. Clones that were made before don't get them.
+    #[must_use]
+    pub fn with_http(self, http: Egress) -> Self {
+        Self { http: Some(http), ..self }
+    }
+
+    /// What sends requests; none if none are granted.
+    pub fn http(&self) -> Option<&Egress> {
+        self.http.as_ref()
+    }
+
+    /// How fast requests may leave: the same for all calls of this backend.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Grants secrets too. Clones made earlier don't have them.
+    #[must_use]
+    pub fn with_secrets(self, secrets: BackendSecrets) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// The secrets that the operator gives the backend and its profiles, and what the backend may do with secrets.
+    pub fn secrets(&self) -> &BackendSecrets {
+        &self.secrets
+    }
+
+    /// Hides in `text` what the backend must not say: secrets of the call, those of its own, and tokens of its profiles.
+    pub fn mask(&self, call: &Secrets, text: &str) -> String {
+        self.secrets.seen().mask(text, call.values())
     }
 
     /// Opens the pools, for calls to come.
@@ -31,15 +82,15 @@ impl Granted {
     /// # Errors
     /// A directory can't be used.
     pub fn open(&self) -> Result<()> {
-        let store = PoolStore::open(&self.0.configs, &self.0.node_id)?;
+        let store = PoolStore::open(&self.pools.configs, &self.pools.node_id)?;
         // A second time changes nothing.
-        let _ = self.0.pools.set(Arc::new(store));
+        let _ = self.pools.pools.set(Arc::new(store));
         Ok(())
     }
 
     /// Names of the pools, sorted; empty if none is granted.
     pub fn pool_names(&self) -> Vec<String> {
-        self.0.configs.keys().cloned().collect()
+        self.pools.configs.keys().cloned().collect()
     }
 
     /// The pools.
@@ -47,16 +98,21 @@ impl Granted {
     /// # Errors
     /// PERMISSION_DENIED if none is granted, UNAVAILABLE before they are open.
     pub fn pool_store(&self) -> Result<Arc<PoolStore>> {
-        if self.0.configs.is_empty() {
+        if self.pools.configs.is_empty() {
             return Err(Error::permission_denied("no pool is granted to this backend"));
         }
-        self.0.pools.get().cloned().ok_or_else(|| Error::unavailable("the pools are not open yet"))
+        self.pools.pools.get().cloned().ok_or_else(|| Error::unavailable("the pools are not open yet"))
     }
 }
 
 impl fmt::Debug for Granted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Granted").field("pools", &self.pool_names()).finish()
+        f.debug_struct("Granted")
+            .field("pools", &self.pool_names())
+            .field("state", &self.state.is_some())
+            .field("http", &self.http)
+            .field("secrets", &self.secrets)
+            .finish()
     }
 }
 

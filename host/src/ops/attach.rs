@@ -14,7 +14,7 @@ use bulkhead_domain::{
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
@@ -76,13 +76,17 @@ impl Driver {
             )));
         }
         let guard = self.lock(&request.volume_id)?;
-        let (driver, directory) = (self.clone(), self.inner.directory.clone());
-        let like = Call::changing(timeout, request.secrets.clone());
-        self.ask(like, guard, |backend, cx| async move {
-            let node = find(directory, request.node_id.clone()).await?;
-            let _turn = driver.turn(Some(&request.node_id)).await;
-            let ControllerPublishVolume { volume_id, capability, read_only, context, .. } = request;
-            backend.controller_publish_volume(cx, AttachOrder { volume_id, node, capability, read_only, context }).await
+        let driver = self.clone();
+        let like = Call::changing(timeout, request.secrets.clone()).about("ControllerPublishVolume", &request);
+        self.ask(like, guard, request, move |backend, cx, request| {
+            let driver = driver.clone();
+            async move {
+                let node = find(driver.inner.directory.clone(), request.node_id.clone()).await?;
+                let _turn = driver.turn(Some(&request.node_id), cx.deadline).await?;
+                let ControllerPublishVolume { volume_id, capability, read_only, context, .. } = request;
+                let order = AttachOrder { volume_id, node, capability, read_only, context };
+                backend.controller_publish_volume(cx, order).await
+            }
         })
         .await
     }
@@ -98,20 +102,25 @@ impl Driver {
     ) -> Result<()> {
         let guard = self.lock(&request.volume_id)?;
         let driver = self.clone();
-        let like = Call::changing(timeout, request.secrets);
-        self.ask(like, guard, |backend, cx| async move {
-            let _turn = driver.turn(request.node_id.as_ref()).await;
-            backend.controller_unpublish_volume(cx, request.volume_id, request.node_id).await
+        let like = Call::changing(timeout, request.secrets.clone()).about("ControllerUnpublishVolume", &request);
+        self.ask(like, guard, request, move |backend, cx, request| {
+            let driver = driver.clone();
+            async move {
+                let _turn = driver.turn(request.node_id.as_ref(), cx.deadline).await?;
+                backend.controller_unpublish_volume(cx, request.volume_id, request.node_id).await
+            }
         })
         .await
     }
 
-    /// None where the backend lets calls for one node overlap.
-    async fn turn(&self, node: Option<&NodeId>) -> Option<Turn> {
+    /// For one try: who waits for the storage system lets others go first. None where the backend lets calls for one node
+    /// overlap.
+    async fn turn(&self, node: Option<&NodeId>, deadline: Instant) -> Result<Option<Turn>> {
         if !self.offer().info.promises.attach_one_at_a_time_per_node {
-            return None;
+            return Ok(None);
         }
-        Some(self.inner.nodes.turn(node).await)
+        let turn = tokio::time::timeout_at(deadline.into(), self.inner.nodes.turn(node)).await;
+        turn.map(Some).map_err(|_| Error::unavailable("other calls for the same node kept this one waiting: try again"))
     }
 }
 

@@ -53,7 +53,9 @@ impl BlockWalk {
             let request =
                 BlocksRequest { blocks: self.blocks.clone(), starting_offset: offset, max_results: self.max_results };
             let like = Call::reading(left, self.secrets.clone());
-            let page = self.driver.ask(like, (), |backend, cx| async move { backend.get_blocks(cx, request).await });
+            let page = self
+                .driver
+                .ask(like, (), request, |backend, cx, request| async move { backend.get_blocks(cx, request).await });
             let page = page.await?;
             let first = self.constant.is_none();
             self.check(offset, &page).map_err(|what| {

@@ -2,11 +2,13 @@
 
 use super::{
     Driver,
+    pending::RequestId,
     ports::{Backend, CallContext, Effect, Role},
 };
 use bulkhead_domain::{Result, request::Secrets};
 use std::{
     future::Future,
+    hash::Hash,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
@@ -20,12 +22,13 @@ pub(super) struct Call {
     timeout: Option<Duration>,
     idempotency_key: Option<String>,
     secrets: Secrets,
+    about: Option<RequestId>,
 }
 
 impl Call {
     /// Only asks: nothing is changed. `timeout` is the client's.
     pub(super) fn reading(timeout: Option<Duration>, secrets: Secrets) -> Self {
-        Self { effect: Effect::None, timeout, idempotency_key: None, secrets }
+        Self { effect: Effect::None, timeout, idempotency_key: None, secrets, about: None }
     }
 
     /// May change the storage system.
@@ -37,22 +40,35 @@ impl Call {
     pub(super) fn creating(timeout: Option<Duration>, secrets: Secrets, idempotency_key: String) -> Self {
         Self { idempotency_key: Some(idempotency_key), ..Self::changing(timeout, secrets) }
     }
+
+    /// It is `request` to `rpc`, which a client will repeat as it is: what the backend leaves for the next try is kept until then.
+    pub(super) fn about(self, rpc: &str, request: &impl Hash) -> Self {
+        Self { about: Some(RequestId::of(rpc, request)), ..self }
+    }
 }
 
 impl Driver {
-    /// Runs `call` of the backend to its end, also if the client hangs up. `guards` are dropped when it has ended.
-    pub(super) async fn ask<T, F, Fut>(&self, like: Call, guards: impl Send + 'static, call: F) -> Result<T>
+    /// Runs `call` of the backend with `request` to its end, also if the client hangs up, and again where that promises something.
+    /// `guards` are dropped when it has ended. What `call` holds beside them is let go between two tries.
+    pub(super) async fn ask<T, R, F, Fut>(
+        &self,
+        like: Call,
+        guards: impl Send + 'static,
+        request: R,
+        call: F,
+    ) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(Arc<dyn Backend>, CallContext) -> Fut,
+        R: Clone + Send + 'static,
+        F: Fn(Arc<dyn Backend>, CallContext, R) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T>> + Send + 'static,
     {
         let cx = self.context(Role::Controller, like.effect, like.timeout, like.idempotency_key, like.secrets);
-        let deadline = cx.deadline;
-        let call = call(self.inner.backend.clone(), cx);
+        let (deadline, driver, about) = (cx.deadline, self.clone(), like.about);
+        let backend = self.inner.backend.clone();
         let operation = async move {
             let _guards = guards;
-            call.await
+            driver.inner.asking.ask(cx, about, move |cx| call(backend.clone(), cx, request.clone())).await
         };
         self.inner.work.run(deadline, operation).await
     }
@@ -66,17 +82,23 @@ impl Driver {
         idempotency_key: Option<String>,
         secrets: Secrets,
     ) -> CallContext {
-        static COUNTER: AtomicU64 = AtomicU64::new(1);
-        // Asked once: it is a system call.
-        static PROCESS: LazyLock<u32> = LazyLock::new(std::process::id);
         let timeout = timeout.map_or(self.inner.call_timeout, |t| t.min(self.inner.call_timeout));
         CallContext {
-            request_id: format!("{:x}-{:x}", *PROCESS, COUNTER.fetch_add(1, Ordering::Relaxed)),
+            request_id: new_request_id(),
             deadline: Instant::now() + timeout,
             role,
             effect,
             idempotency_key,
             secrets,
+            resume: None,
         }
     }
+}
+
+/// Another one for each try.
+pub(super) fn new_request_id() -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(1);
+    // Asked once: it is a system call.
+    static PROCESS: LazyLock<u32> = LazyLock::new(std::process::id);
+    format!("{:x}-{:x}", *PROCESS, COUNTER.fetch_add(1, Ordering::Relaxed))
 }

@@ -17,7 +17,7 @@ use bulkhead_domain::{
     },
     volume::{Available, ContentSource, Expanded, Volume, VolumeId},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 impl Driver {
     /// CreateVolume. Locks the name, and shares the source with others that read it.
@@ -45,8 +45,8 @@ impl Driver {
             source.map(|key| locks.try_share(key)).transpose()?,
         );
         let key = idempotency_key(self.name(), request.name.as_str());
-        let like = Call::creating(timeout, request.secrets.clone(), key);
-        self.ask(like, guards, |backend, cx| async move {
+        let like = Call::creating(timeout, request.secrets.clone(), key).about("CreateVolume", &request);
+        self.ask(like, guards, request, |backend, cx, request| async move {
             let digest = request_digest(&request);
             let wanted = Wanted::of(&request, &digest);
             let volume = backend.create_volume(cx, CreateOrder { request, digest }).await?;
@@ -98,8 +98,9 @@ impl Driver {
     /// FAILED_PRECONDITION when it is in use.
     pub async fn delete_volume(&self, request: DeleteVolume, timeout: Option<Duration>) -> Result<()> {
         let guard = self.lock(&request.volume_id)?;
-        let like = Call::changing(timeout, request.secrets);
-        self.ask(like, guard, |backend, cx| async move { backend.delete_volume(cx, request.volume_id).await }).await
+        let like = Call::changing(timeout, request.secrets.clone()).about("DeleteVolume", &request);
+        let id = request.volume_id;
+        self.ask(like, guard, id, |backend, cx, id| async move { backend.delete_volume(cx, id).await }).await
     }
 
     /// ValidateVolumeCapabilities: none = confirmed, otherwise why not. Takes no lock: it changes nothing.
@@ -115,7 +116,9 @@ impl Driver {
         let like = Call::reading(timeout, request.secrets.clone());
         // The backend is asked in any case: an unknown volume is NOT_FOUND, whatever it is asked about.
         let why = self
-            .ask(like, (), |backend, cx| async move { backend.validate_volume_capabilities(cx, request).await })
+            .ask(like, (), request, |backend, cx, request| async move {
+                backend.validate_volume_capabilities(cx, request).await
+            })
             .await?;
         Ok(why.or_else(|| misfit.map(|e| e.message().to_owned())))
     }
@@ -127,7 +130,7 @@ impl Driver {
     pub async fn get_capacity(&self, mut request: GetCapacity, timeout: Option<Duration>) -> Result<Available> {
         self.forget_topology(&mut request.topology);
         let like = Call::reading(timeout, Secrets::default());
-        self.ask(like, (), |backend, cx| async move { backend.get_capacity(cx, request).await }).await
+        self.ask(like, (), request, |backend, cx, request| async move { backend.get_capacity(cx, request).await }).await
     }
 
     /// ControllerExpandVolume. Locks the volume.
@@ -138,16 +141,17 @@ impl Driver {
         if let Some(capability) = &request.capability {
             self.check_capabilities(std::slice::from_ref(capability))?;
         }
-        let guard = self.lock(&request.volume_id)?;
+        let (guard, start) = (self.lock(&request.volume_id)?, Instant::now());
         if !self.offer().info.promises.expand_online {
             self.refuse_if_published(&request.volume_id, timeout).await?;
         }
+        let timeout = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
         let is_block = request.capability.as_ref().is_some_and(VolumeCapability::is_block);
         // Where both halves live in this process, growing a pool's image has grown its loop device too.
         let device_has_grown = is_block && self.inner.node.is_some();
         let node_has_to = self.offer().node_expands() && !device_has_grown;
-        let like = Call::changing(timeout, request.secrets.clone());
-        self.ask(like, guard, |backend, cx| async move {
+        let like = Call::changing(timeout, request.secrets.clone()).about("ControllerExpandVolume", &request);
+        self.ask(like, guard, request, move |backend, cx, request| async move {
             let mut expanded = backend.expand_volume(cx, request).await?;
             expanded.node_expansion_required &= node_has_to;
             Ok(expanded)
@@ -180,13 +184,10 @@ impl Driver {
     /// NOT_FOUND; INVALID_ARGUMENT for a key or value that can't be, with nothing applied.
     pub async fn modify_volume(&self, request: ModifyVolume, timeout: Option<Duration>) -> Result<()> {
         let guard = self.lock(&request.volume_id)?;
-        let ModifyVolume { volume_id, mutable_parameters, secrets } = request;
-        let like = Call::changing(timeout, secrets);
-        self.ask(
-            like,
-            guard,
-            |backend, cx| async move { backend.modify_volume(cx, volume_id, mutable_parameters).await },
-        )
+        let like = Call::changing(timeout, request.secrets.clone()).about("ControllerModifyVolume", &request);
+        self.ask(like, guard, request, |backend, cx, request| async move {
+            backend.modify_volume(cx, request.volume_id, request.mutable_parameters).await
+        })
         .await
     }
 

@@ -31,8 +31,8 @@ impl Driver {
         let sources: Vec<Guard> =
             sources.map(|id| locks.try_share(Key::Volume(id.as_str().to_owned()))).collect::<Result<_>>()?;
         let key = idempotency_key(&format!("{} group", self.name()), request.name.as_str());
-        let like = Call::creating(timeout, request.secrets.clone(), key);
-        self.ask(like, (name, sources), |backend, cx| async move {
+        let like = Call::creating(timeout, request.secrets.clone(), key).about("CreateVolumeGroupSnapshot", &request);
+        self.ask(like, (name, sources), request, |backend, cx, request| async move {
             let digest = group_digest(&request);
             let wanted = WantedGroup::of(&request, &digest);
             let group = backend.create_group_snapshot(cx, CreateOrder { request, digest }).await?;
@@ -52,10 +52,11 @@ impl Driver {
         let members = request.snapshot_ids.iter();
         let members: Vec<Guard> =
             members.map(|id| locks.try_lock(Key::Snapshot(id.as_str().to_owned()))).collect::<Result<_>>()?;
-        let like = Call::changing(timeout, request.secrets.clone());
-        let ask = members_of(request);
-        self.ask(like, (group, members), |backend, cx| async move { backend.delete_group_snapshot(cx, ask).await })
-            .await
+        let like = Call::changing(timeout, request.secrets.clone()).about("DeleteVolumeGroupSnapshot", &request);
+        self.ask(like, (group, members), members_of(request), |backend, cx, group| async move {
+            backend.delete_group_snapshot(cx, group).await
+        })
+        .await
     }
 
     /// GetVolumeGroupSnapshot. Takes no lock: it changes nothing.
@@ -68,8 +69,8 @@ impl Driver {
         timeout: Option<Duration>,
     ) -> Result<GroupSnapshot> {
         let like = Call::reading(timeout, request.secrets.clone());
-        let ask = members_of(request);
-        self.ask(like, (), |backend, cx| async move { backend.get_group_snapshot(cx, ask).await }).await
+        let group = members_of(request);
+        self.ask(like, (), group, |backend, cx, group| async move { backend.get_group_snapshot(cx, group).await }).await
     }
 }
 

@@ -42,7 +42,8 @@ impl Driver {
         let token = token::unwrap(self.name(), VOLUMES_LIST, &request.starting_token)?;
         let page = PageRequest { max_entries: request.max_entries, token };
         let like = Call::reading(timeout, Secrets::default());
-        let mut page = self.ask(like, (), |backend, cx| async move { backend.list_volumes(cx, page).await }).await?;
+        let mut page =
+            self.ask(like, (), page, |backend, cx, page| async move { backend.list_volumes(cx, page).await }).await?;
         page.next_token = page.next_token.map(|t| token::wrap(self.name(), VOLUMES_LIST, &t));
         if self.offer().shows_volume_condition() {
             self.add_conditions(&mut page.entries, timeout).await?;
@@ -65,7 +66,7 @@ impl Driver {
     /// A volume and its nodes, without its condition.
     pub(super) async fn listed(&self, volume_id: VolumeId, timeout: Option<Duration>) -> Result<ListedVolume> {
         let like = Call::reading(timeout, Secrets::default());
-        self.ask(like, (), |backend, cx| async move { backend.get_volume(cx, volume_id).await }).await
+        self.ask(like, (), volume_id, |backend, cx, id| async move { backend.get_volume(cx, id).await }).await
     }
 
     /// ControllerGetVolumeHealth: empty = healthy. Takes no lock: it changes nothing.
@@ -103,7 +104,7 @@ impl Driver {
         secrets: Secrets,
     ) -> Result<Page<UnhealthyVolume>> {
         let like = Call::reading(timeout, secrets);
-        self.ask(like, (), |backend, cx| async move { backend.list_volume_health(cx, page).await }).await
+        self.ask(like, (), page, |backend, cx, page| async move { backend.list_volume_health(cx, page).await }).await
     }
 
     async fn problems_of(
@@ -113,7 +114,7 @@ impl Driver {
         secrets: Secrets,
     ) -> Result<Vec<VolumeProblem>> {
         let like = Call::reading(timeout, secrets);
-        self.ask(like, (), |backend, cx| async move { backend.get_volume_health(cx, volume_id).await }).await
+        self.ask(like, (), volume_id, |backend, cx, id| async move { backend.get_volume_health(cx, id).await }).await
     }
 
     /// The conditions of a page of volumes: from one look at all that are unhealthy where the backend can list them, otherwise

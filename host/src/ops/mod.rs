@@ -3,6 +3,7 @@
 //! **Invariant:** this room sees the storage system and the node through the traits in [`ports`] only. It knows neither
 //! protobuf nor wasmtime nor the kernel.
 
+mod again;
 pub mod attach;
 pub mod blocks;
 mod call;
@@ -15,6 +16,7 @@ pub mod node;
 pub mod node_half;
 pub mod node_health;
 pub mod offered;
+mod pending;
 pub mod ports;
 pub mod snapshot;
 pub mod token;
@@ -23,7 +25,7 @@ pub mod work;
 use crate::ops::{
     lock::Locks,
     node_half::NodeHalf,
-    ports::{Backend, NodeDirectory},
+    ports::{Backend, Backoff, NodeDirectory},
 };
 use bulkhead_domain::{
     node::NodeFacts,
@@ -50,6 +52,7 @@ struct Inner {
     health: listing::HealthCache,
     work: work::Work,
     probe: identity::ProbeCache,
+    asking: again::Asking,
 }
 
 /// What a [`Driver`] is made of.
@@ -70,6 +73,8 @@ pub struct Parts {
     pub call_timeout: Duration,
     /// Where work runs and is counted.
     pub work: work::Work,
+    /// The back-off that all calls of the backend share.
+    pub pace: Arc<dyn Backoff>,
 }
 
 impl Driver {
@@ -77,6 +82,7 @@ impl Driver {
     pub fn new(parts: Parts) -> Self {
         Self {
             inner: Arc::new(Inner {
+                asking: again::Asking::new(&parts.name, parts.work.clone(), parts.pace),
                 name: parts.name,
                 backend: parts.backend,
                 facts: parts.facts,

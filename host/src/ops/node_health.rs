@@ -76,7 +76,7 @@ impl Driver {
         timeout: Option<Duration>,
     ) -> Result<Vec<StorageProblem>> {
         let like = Call::reading(timeout, secrets);
-        self.ask(like, (), |backend, cx| async move { backend.get_storage_health(cx).await }).await
+        self.ask(like, (), (), |backend, cx, ()| async move { backend.get_storage_health(cx).await }).await
     }
 }
 

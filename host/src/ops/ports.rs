@@ -4,6 +4,7 @@ use bulkhead_domain::{
     Result, StringMap,
     blocks::BlockPage,
     capability::VolumeCapability,
+    error::Resume,
     health::{StorageProblem, UnhealthyVolume, VolumeProblem},
     node::{
         NodeExpand, NodeFacts, NodeHealth, NodeInfo, Publish, PublishEphemeral, Stage, Stats, Unpublish, Unstage, Usage,
@@ -61,6 +62,8 @@ pub struct CallContext {
     pub idempotency_key: Option<String>,
     /// Of the CSI request.
     pub secrets: Secrets,
+    /// What the backend has left for this try of the request, when it answered "pending".
+    pub resume: Option<Resume>,
 }
 
 /// A create request with what the host adds.
@@ -225,6 +228,14 @@ pub trait NodeEngine: Send + Sync {
     fn health(&self, request: NodeHealth, timeout: Duration) -> Result<Vec<VolumeProblem>>;
     /// The volume is staged or published here, by the journal.
     fn is_published(&self, volume_id: &VolumeId) -> Result<bool>;
+}
+
+/// The back-off that all calls of one backend share.
+pub trait Backoff: Send + Sync {
+    /// Waits until a call that was told to come again may do so.
+    fn turn(&self) -> BoxFuture<'_, ()>;
+    /// A call was answered with "unavailable", and when to come again.
+    fn unavailable(&self, retry_after: Duration);
 }
 
 /// Where the controller half finds what nodes have made known about themselves. May block.

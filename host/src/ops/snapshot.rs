@@ -28,8 +28,8 @@ impl Driver {
             locks.try_share(Key::Volume(request.source_volume_id.as_str().to_owned()))?,
         );
         let key = idempotency_key(&format!("{} snapshot", self.name()), request.name.as_str());
-        let like = Call::creating(timeout, request.secrets.clone(), key);
-        self.ask(like, guards, |backend, cx| async move {
+        let like = Call::creating(timeout, request.secrets.clone(), key).about("CreateSnapshot", &request);
+        self.ask(like, guards, request, |backend, cx, request| async move {
             let digest = snapshot_digest(&request);
             let wanted = WantedSnapshot::of(&request, &digest);
             let snapshot = backend.create_snapshot(cx, CreateOrder { request, digest }).await?;
@@ -45,8 +45,9 @@ impl Driver {
     /// INVALID_ARGUMENT for a member of a group; FAILED_PRECONDITION when it is in use.
     pub async fn delete_snapshot(&self, request: OneSnapshot, timeout: Option<Duration>) -> Result<()> {
         let guard = self.inner.locks.try_lock(Key::Snapshot(request.snapshot_id.as_str().to_owned()))?;
-        let like = Call::changing(timeout, request.secrets);
-        self.ask(like, guard, |backend, cx| async move { backend.delete_snapshot(cx, request.snapshot_id).await }).await
+        let like = Call::changing(timeout, request.secrets.clone()).about("DeleteSnapshot", &request);
+        let id = request.snapshot_id;
+        self.ask(like, guard, id, |backend, cx, id| async move { backend.delete_snapshot(cx, id).await }).await
     }
 
     /// ListSnapshots. Takes no lock: it changes nothing.
@@ -65,7 +66,9 @@ impl Driver {
         let page = PageRequest { max_entries: request.max_entries, token };
         let like = Call::reading(timeout, request.secrets);
         let mut page = self
-            .ask(like, (), |backend, cx| async move { backend.list_snapshots(cx, request.filter, page).await })
+            .ask(like, (), (request.filter, page), |backend, cx, (filter, page)| async move {
+                backend.list_snapshots(cx, filter, page).await
+            })
             .await?;
         page.next_token = page.next_token.map(|t| token::wrap(self.name(), &list, &t));
         Ok(page)
@@ -77,6 +80,7 @@ impl Driver {
     /// NOT_FOUND for an unknown snapshot.
     pub async fn get_snapshot(&self, request: OneSnapshot, timeout: Option<Duration>) -> Result<Snapshot> {
         let like = Call::reading(timeout, request.secrets);
-        self.ask(like, (), |backend, cx| async move { backend.get_snapshot(cx, request.snapshot_id).await }).await
+        let id = request.snapshot_id;
+        self.ask(like, (), id, |backend, cx, id| async move { backend.get_snapshot(cx, id).await }).await
     }
 }

@@ -63,6 +63,11 @@ impl Work {
         }
     }
 
+    /// Waits until the host is shutting down: an operation that only waits ends then.
+    pub async fn closing(&self) {
+        self.closing.cancelled().await;
+    }
+
     /// Refuses new operations and waits for those that run, at most `patience`. Returns how many are still running.
     pub async fn close(&self, patience: Duration) -> usize {
         self.closing.cancel();

@@ -133,13 +133,17 @@ impl Host {
         errors.iter().map(ConfigError::to_string).collect::<Vec<_>>().join("; ")
     }
 
-    /// Opens what belongs to a driver: pools, and on a node the engine. Calls of `before`, that are still running over the same
+    /// Opens what belongs to a driver: pools and state, and on a node the engine. Calls of `before`, that are still running over the same
     /// journal, are respected.
     async fn open(&self, one: Loaded<'_>, before: Option<&NodeHalf>) -> Result<Driver, Failure> {
         if self.mode.controller() {
             let granted = one.granted().clone();
             let opened = tokio::task::spawn_blocking(move || granted.open()).await.context("opening the pools")?;
             opened.map_err(|e| Failure::Config(vec![one.pools_error(&self.config, &e)]))?;
+            if let Some(state) = one.granted().state().cloned() {
+                let opened = tokio::task::spawn_blocking(move || state.open()).await.context("opening the state")?;
+                opened.map_err(|e| Failure::Config(vec![one.state_error(&self.config, &e)]))?;
+            }
         }
         let node = if self.mode.node() {
             let engine = self.node_engine(one.config, Some(&one)).await?;

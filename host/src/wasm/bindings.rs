@@ -6,9 +6,16 @@
 wasmtime::component::bindgen!({
     path: "../wit/v0.1",
     world: "bulkhead:backend/everything",
-    imports: { "bulkhead:backend/pools": async },
+    imports: {
+        "bulkhead:backend/pools": async,
+        "bulkhead:backend/state": async,
+        "bulkhead:backend/secrets-sign": async | trappable,
+        "bulkhead:backend/secrets-reveal": async | trappable,
+        "bulkhead:backend/secrets.get": trappable,
+        "bulkhead:backend/secrets.[method]secret.key": trappable,
+    },
     exports: { default: async },
-    with: { "bulkhead:backend/secrets.secret": crate::wasm::host::SecretHandle },
+    with: { "bulkhead:backend/secrets.secret": crate::wasm::secrets::SecretHandle },
     additional_derives: [PartialEq],
 });
 

@@ -52,6 +52,8 @@ impl Ready {
     {
         let (effect, deadline) = (cx.effect, cx.deadline.into());
         let secrets = cx.secrets.clone();
+        super::secrets::check_names(&cx, self.shared.granted.secrets())?;
+        let mask = |text: &str| self.shared.granted.mask(&secrets, text);
         let fault = |fault: Fault| fault.report(&self.shared.driver, function, effect);
         let place = match self.places.clone().try_acquire_owned() {
             Ok(place) => place,
@@ -61,7 +63,7 @@ impl Ready {
             },
         };
         let mut store = new_store(&self.engine, cx, self.shared.clone());
-        let steps = store.data().steps.clone();
+        let (steps, notes) = (store.data().steps.clone(), store.data().notes.clone());
         let run = async move {
             let instance = match self.pre.instantiate_async(&mut store).await {
                 Ok(instance) => instance,
@@ -78,8 +80,8 @@ impl Ready {
         };
         let ended = tokio::time::timeout_at(deadline, run).await;
         match ended {
-            Ok(Ok(Ok(answer))) => check(answer).map_err(|violation| fault(Fault::BadAnswer(violation))),
-            Ok(Ok(Err(error))) => Err(convert::error(error, effect, &secrets)),
+            Ok(Ok(Ok(answer))) => check(answer).map_err(|violation| fault(Fault::BadAnswer(mask(&violation)))),
+            Ok(Ok(Err(error))) => Err(notes.explain(convert::error(error, effect, mask))),
             Ok(Err(broken)) => Err(fault(broken)),
             Err(_) => {
                 // The guest is gone, but a step of a pool may still run. The operation ends, and frees its locks, after it;

@@ -5,7 +5,7 @@ use super::{
     bindings::imports::{
         call, config, logging, node_types, plan_types,
         pools::{self, Object, ObjectSpec, PoolInfo},
-        secrets, secrets_reveal, secrets_sign, state,
+        state,
         types::{self, Error as WitError, StringMap},
     },
     convert::{self, error_to_wit, object_spec, object_to_wit, pool_info_to_wit},
@@ -14,13 +14,7 @@ use super::{
 use crate::{imports, ops::ports::Role};
 use bulkhead_domain::{Error, Result};
 use std::time::Instant;
-use wasmtime::component::{Linker, Resource};
-
-/// What a guest holds in place of a secret.
-#[derive(Debug)]
-pub struct SecretHandle {
-    key: String,
-}
+use wasmtime::component::Linker;
 
 /// Links every import that this host knows.
 pub fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
@@ -31,9 +25,7 @@ pub fn link(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     call::add_to_linker::<_, HasState>(linker, |s| s)?;
     logging::add_to_linker::<_, HasState>(linker, |s| s)?;
     config::add_to_linker::<_, HasState>(linker, |s| s)?;
-    secrets::add_to_linker::<_, HasState>(linker, |s| s)?;
-    secrets_sign::add_to_linker::<_, HasState>(linker, |s| s)?;
-    secrets_reveal::add_to_linker::<_, HasState>(linker, |s| s)?;
+    super::secrets::link(linker)?;
     state::add_to_linker::<_, HasState>(linker, |s| s)?;
     pools::add_to_linker::<_, HasState>(linker, |s| s)
 }
@@ -65,8 +57,7 @@ impl call::Host for CallState {
     }
 
     fn resume(&mut self) -> Option<String> {
-        // A hint that may be lost: this host does not keep it yet.
-        None
+        self.cx.resume.as_ref().map(|resume| resume.expose().to_owned())
     }
 }
 
@@ -90,67 +81,6 @@ impl config::Host for CallState {
 
     fn keys(&mut self) -> Vec<String> {
         self.shared.config.keys().cloned().collect()
-    }
-}
-
-/// No secret is handed out by this version of the host: components that import this are refused where it could be used.
-impl secrets::Host for CallState {
-    fn keys(&mut self) -> Vec<String> {
-        vec![]
-    }
-
-    fn get(&mut self, _key: String) -> Option<Resource<SecretHandle>> {
-        None
-    }
-}
-
-impl secrets::HostSecret for CallState {
-    fn key(&mut self, secret: Resource<SecretHandle>) -> String {
-        self.table.get(&secret).map(|handle| handle.key.clone()).unwrap_or_default()
-    }
-
-    fn drop(&mut self, secret: Resource<SecretHandle>) -> wasmtime::Result<()> {
-        self.table.delete(secret)?;
-        Ok(())
-    }
-}
-
-impl secrets_sign::Host for CallState {
-    fn hmac_sha256(&mut self, _secret: Resource<SecretHandle>, _data: Vec<u8>) -> Vec<u8> {
-        vec![]
-    }
-}
-
-impl secrets_reveal::Host for CallState {
-    fn reveal(&mut self, _secret: Resource<SecretHandle>) -> Vec<u8> {
-        vec![]
-    }
-}
-
-impl state::Host for CallState {
-    fn get(&mut self, _key: String) -> std::result::Result<Option<state::Entry>, state::StateError> {
-        Err(state::StateError::Denied)
-    }
-
-    fn compare_and_swap(
-        &mut self,
-        _key: String,
-        _expected: Option<u64>,
-        _value: Vec<u8>,
-    ) -> std::result::Result<u64, state::StateError> {
-        Err(state::StateError::Denied)
-    }
-
-    fn delete(&mut self, _key: String, _expected: u64) -> std::result::Result<(), state::StateError> {
-        Err(state::StateError::Denied)
-    }
-
-    fn list_keys(
-        &mut self,
-        _prefix: String,
-        _after: Option<String>,
-    ) -> std::result::Result<state::KeyPage, state::StateError> {
-        Err(state::StateError::Denied)
     }
 }
 

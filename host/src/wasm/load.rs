@@ -159,9 +159,8 @@ impl Compiled {
         check_grants(&self.manifest, &permissions)?;
         let mut linker = Linker::new(&engine.wasm);
         super::host::link(&mut linker).map_err(|e| not_instantiable(&e))?;
-        if permissions.node_only {
-            // What is left (wasi:http) traps when it is used: node halves are pure.
-            linker.define_unknown_imports_as_traps(&self.component).map_err(|e| not_instantiable(&e))?;
+        if self.manifest.imports.iter().any(|import| matches!(import, Import::Http(_))) {
+            super::http::link(&mut linker).map_err(|e| not_instantiable(&e))?;
         }
         let pre = linker.instantiate_pre(&self.component).map_err(|e| not_instantiable(&e))?;
         let indices = Indices::find(&pre, &self.manifest)?;
@@ -248,11 +247,45 @@ fn check_grants(manifest: &Manifest, permissions: &Permissions) -> Result<(), Lo
                     });
                 }
             }
+            Import::Granted(name) if name == "state" => {
+                if permissions.granted.state().is_none() {
+                    return Err(LoadError::NotGranted {
+                        import: "bulkhead:backend/state".into(),
+                        advice: "add grants.state: true".into(),
+                    });
+                }
+            }
+            Import::Granted(name) if name.starts_with("secrets") => check_secrets(name, permissions)?,
             Import::Granted(name) => return Err(LoadError::NotSupported(format!("bulkhead:backend/{name}"))),
-            Import::Http(name) => return Err(LoadError::NotSupported(name.clone())),
+            Import::Http(name) => {
+                if permissions.granted.http().is_none() {
+                    return Err(LoadError::NotGranted {
+                        import: name.clone(),
+                        advice: "add grants.http: [{ scheme: https, host: HOST, methods: [GET, POST] }]".into(),
+                    });
+                }
+            }
         }
     }
     Ok(())
+}
+
+/// `secrets` wants any grant, the other two want theirs.
+fn check_secrets(import: &str, permissions: &Permissions) -> Result<(), LoadError> {
+    let grant = permissions.granted.secrets().grant();
+    let (granted, word) = match import {
+        "secrets-sign" => (grant.is_some_and(|grant| grant.sign), "sign"),
+        "secrets-reveal" => (grant.is_some_and(|grant| grant.reveal), "reveal"),
+        _ => (grant.is_some(), ""),
+    };
+    if granted {
+        return Ok(());
+    }
+    let advice = match grant {
+        None => format!("add grants.secrets: [{word}]"),
+        Some(_) => format!("add {word} to grants.secrets"),
+    };
+    Err(LoadError::NotGranted { import: format!("bulkhead:backend/{import}"), advice })
 }
 
 async fn ask_info(
@@ -269,6 +302,7 @@ async fn ask_info(
         effect: Effect::None,
         idempotency_key: None,
         secrets: Secrets::default(),
+        resume: None,
     };
     let (engine, pre, indices, shared) = (engine.clone(), pre.clone(), indices.clone(), shared.clone());
     let runtime = engine.runtime();

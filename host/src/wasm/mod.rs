@@ -12,7 +12,8 @@
 //! | `backend` | implements [`crate::ops::ports::Backend`]: convert, call, check |
 //! | `allowed` | a plan compared with what the operator allows |
 //! | `store` | what a call has besides its memory |
-//! | `host` | the imports, as the guest sees them |
+//! | `host`, `http`, `state` | the imports, as the guest sees them |
+//! | `secrets` | secrets as handles, signing with them, their values |
 //! | `convert` | WIT to domain and back; everything from a guest is checked here |
 //! | `fault` | what a trap, a timeout or a broken limit means for the client |
 
@@ -25,8 +26,11 @@ mod convert;
 mod engine;
 mod fault;
 mod host;
+mod http;
 mod load;
 mod manifest;
+mod secrets;
+mod state;
 mod store;
 
 pub use cache::CompileCache;

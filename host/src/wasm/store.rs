@@ -1,6 +1,6 @@
 //! What one call has besides its own memory: circumstances, limits, and WASI as far as language runtimes ask for it.
 
-use super::engine::Budget;
+use super::{engine::Budget, http::Http};
 use crate::{imports::Granted, ops::ports::CallContext};
 use bulkhead_domain::error::clean_text;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ const MAX_RANDOM_BYTES: u64 = 64 << 10;
 /// Tables, core instances and memories of one call.
 const MAX_TABLE_ELEMENTS: usize = 100_000;
 const MAX_PARTS: usize = 64;
+/// Handles that a guest may hold at once: requests, answers, headers, streams, secrets. More is a trap.
+const MAX_RESOURCES: usize = 256;
 
 /// What is the same for all calls of one backend.
 #[derive(Debug)]
@@ -46,6 +48,10 @@ pub struct CallState {
     pub table: ResourceTable,
     /// Steps of imports that run on blocking threads: they can't be stopped, only waited for.
     pub steps: TaskTracker,
+    /// Requests, once one is made.
+    pub(super) http: Option<Http>,
+    /// What the host knows of requests that were refused.
+    pub(super) notes: super::http::Notes,
     wasi: Option<Wasi>,
     meter: Meter,
     logged: u32,
@@ -67,7 +73,10 @@ impl CallState {
     /// State of one call.
     pub fn new(cx: CallContext, shared: Arc<Shared>, budget: Budget) -> Self {
         let meter = Meter { budget, limit: shared.memory_bytes, used: 0, refused: false };
-        Self { cx, shared, table: ResourceTable::new(), steps: TaskTracker::new(), wasi: None, meter, logged: 0 }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        let (steps, notes) = (TaskTracker::new(), super::http::Notes::default());
+        Self { cx, shared, table, steps, http: None, notes, wasi: None, meter, logged: 0 }
     }
 
     /// The limits, for the store.
@@ -86,7 +95,7 @@ impl CallState {
         if self.logged > self.shared.log_lines {
             return;
         }
-        let message = clean_text(&self.cx.secrets.mask(message), LOG_LINE_BYTES);
+        let message = clean_text(&self.shared.granted.mask(&self.cx.secrets, message), LOG_LINE_BYTES);
         let (driver, request_id) = (self.shared.driver.as_str(), self.cx.request_id.as_str());
         match level {
             tracing::Level::ERROR => tracing::error!(target: "backend", driver, request_id, "{message}"),

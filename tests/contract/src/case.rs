@@ -95,6 +95,8 @@ impl Need {
             Self::NodeService => missing(driver.node_info.is_some(), "no Node service at the endpoint".into()),
             Self::SecondNode => missing(driver.has(Side::SecondNode), "no --second-node-endpoint".into()),
             Self::Restart => missing(driver.control.is_some(), "no --restart-command".into()),
+            // Whose mounts are seen is on a node.
+            Self::Root if driver.options.controller_only => Err("--controller-only: it uses volumes on a node".into()),
             Self::Root => missing(rustix::process::geteuid().is_root(), "not root".into()),
             Self::Option(name) => missing(driver.options.is_set(name), format!("no --{name}")),
             Self::Mount => missing(!usage.is_block(), "the volume is a raw device".into()),

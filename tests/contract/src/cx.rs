@@ -24,6 +24,8 @@ pub struct Made {
 pub(crate) struct State {
     pub(crate) undo: Vec<Undo>,
     pub(crate) calls: Vec<Made>,
+    /// The first RPC that was not asked because of `--controller-only`.
+    pub(crate) beyond: Option<&'static str>,
     /// Rules that no answer may break, and one did.
     pub(crate) violations: Vec<String>,
 }

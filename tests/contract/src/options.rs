@@ -103,6 +103,10 @@ pub struct Options {
     /// Shell line that kills the driver with SIGKILL, starts it again in the background, and ends.
     #[arg(long)]
     pub restart_command: Option<String>,
+    /// Nothing is staged, published or measured on a node: for a backend whose volumes have no device here. Cases that would are
+    /// skipped. NodeGetInfo and NodeGetCapabilities are still asked.
+    #[arg(long)]
+    pub controller_only: bool,
     /// Longest wait for an answer, in seconds.
     #[arg(long, default_value = "60", value_parser = seconds)]
     pub timeout: Duration,

@@ -48,6 +48,11 @@ fn map(pairs: &[(&str, &str)]) -> Option<Map> {
 
 /// The cases of these names, against a driver of their own behind a proxy on each node.
 async fn run_cases(fault: Option<&Fault>, only: Vec<String>) -> Report {
+    run_with(fault, only, |_| {}).await
+}
+
+/// As `run_cases`, with other options.
+async fn run_with(fault: Option<&Fault>, only: Vec<String>, change: impl FnOnce(&mut Options)) -> Report {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let memory = Memory::default();
@@ -65,6 +70,7 @@ async fn run_cases(fault: Option<&Fault>, only: Vec<String>) -> Report {
     // Long enough for a driver in memory; short, because some faults are found when it is over.
     options.timeout = Duration::from_secs(3);
     options.only = only;
+    change(&mut options);
     let driver = Driver::connect(options, None).await.unwrap();
     run(&driver, &cases::all(), |_| {}).await
 }
@@ -120,5 +126,17 @@ async fn what_a_driver_may_do_is_not_minded() {
         let report = run_cases(Some(control), only).await;
         let minded: Vec<_> = report.failures().map(ToString::to_string).collect();
         assert!(minded.is_empty(), "{}: {}\n{}", control.name, control.about, minded.join("\n"));
+    }
+}
+
+/// `--controller-only` hides no fault of a controller.
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_of_controllers_are_found_without_nodes() {
+    let all = fault::all();
+    for name in ["create-forgets-names", "attach-ignores-readonly", "snapshot-ignores-source"] {
+        let fault = all.iter().find(|fault| fault.name == name).unwrap();
+        let only = fault.cases.iter().map(|glob| (*glob).to_owned()).collect();
+        let report = run_with(Some(fault), only, |options| options.controller_only = true).await;
+        assert!(report.failures().count() > 0, "{name} is not found by {:?}", fault.cases);
     }
 }

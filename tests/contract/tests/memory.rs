@@ -67,6 +67,40 @@ fn options(endpoint: String, dir: &std::path::Path) -> Options {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_nodes_the_controllers_rules_are_checked_and_no_node_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    let one = memory.serve(&dir.path().join("one.sock"), "node-1").unwrap();
+    let two = memory.serve(&dir.path().join("two.sock"), "node-2").unwrap();
+    let mut options = options(one.endpoint(), dir.path());
+    options.second_node_endpoint = Some(two.endpoint());
+    // Cases with mounts as well: all of them are to be skipped.
+    options.only.clear();
+    options.controller_only = true;
+    let driver = Driver::connect(options, None).await.unwrap();
+    let report = run(&driver, &cases::all(), |_| {}).await;
+    let failures: Vec<_> = report.failures().map(ToString::to_string).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let (mut beyond, mut passed) = (0, 0);
+    for line in &report.lines {
+        let of_node = line.calls.split("; ").any(|call| call.starts_with("Node") && !call.starts_with("NodeGet"));
+        assert!(!of_node, "{}: {}", line.name, line.calls);
+        match &line.verdict {
+            Verdict::Skip(why) if why.starts_with("--controller-only: it ") => beyond += 1,
+            Verdict::Pass => {
+                passed += 1;
+                let asks = ["node-stage/", "node-publish/", "node-unstage/", "data/"];
+                assert!(!asks.iter().any(|subject| line.name.starts_with(subject)), "{} passed", line.name);
+            }
+            _ => {}
+        }
+    }
+    println!("{passed} passed, {beyond} skipped");
+    assert!(passed > 150 && beyond > 20, "{passed} passed, {beyond} skipped");
+    assert!(memory.is_empty(), "the suite has left something behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_driver_that_keeps_the_rules_passes() {
     let dir = tempfile::tempdir().unwrap();
     let memory = Memory::default();

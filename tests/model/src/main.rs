@@ -11,6 +11,7 @@ use bulkhead::{
     config::{Config, ConfigError},
     csi::{self, Service, Socket},
     directory::{self, Nodes},
+    imports::Pace,
     ops::{Driver, Parts, node_half::NodeHalf, ports::NodeDirectory, work::Work},
     registry::{self, Loaded, Mode},
     wasm::CompileCache,
@@ -49,6 +50,7 @@ fn driver(config: &Config, one: Loaded<'_>, work: Work) -> anyhow::Result<Driver
         controller: true,
         call_timeout: one.config.limits.call_timeout,
         work,
+        pace: Arc::new(Pace::default()),
     }))
 }
 

@@ -5,7 +5,9 @@
 mod bad_backends;
 mod bad_config;
 mod bad_requests;
+mod egress;
 mod golden;
+mod keeper;
 mod kill;
 mod kubernetes;
 mod lifecycle;

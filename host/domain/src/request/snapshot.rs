@@ -10,7 +10,7 @@ use crate::{
 use std::collections::BTreeSet;
 
 /// CreateSnapshot.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct CreateSnapshot {
     /// The idempotency key.
     pub name: Name,
@@ -25,7 +25,7 @@ pub struct CreateSnapshot {
 }
 
 /// DeleteSnapshot and GetSnapshot.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct OneSnapshot {
     /// The snapshot.
     pub snapshot_id: SnapshotId,
@@ -56,7 +56,7 @@ pub struct ListSnapshots {
 }
 
 /// CreateVolumeGroupSnapshot.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct CreateGroupSnapshot {
     /// The idempotency key.
     pub name: Name,
@@ -69,7 +69,7 @@ pub struct CreateGroupSnapshot {
 }
 
 /// DeleteVolumeGroupSnapshot and GetVolumeGroupSnapshot.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct OneGroupSnapshot {
     /// The group.
     pub group_snapshot_id: GroupSnapshotId,

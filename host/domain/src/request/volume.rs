@@ -9,7 +9,7 @@ use crate::{
 use std::path::PathBuf;
 
 /// ControllerPublishVolume.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ControllerPublishVolume {
     /// The volume.
     pub volume_id: VolumeId,
@@ -26,7 +26,7 @@ pub struct ControllerPublishVolume {
 }
 
 /// ControllerUnpublishVolume.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ControllerUnpublishVolume {
     /// The volume.
     pub volume_id: VolumeId,
@@ -37,7 +37,7 @@ pub struct ControllerUnpublishVolume {
 }
 
 /// ControllerModifyVolume.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct ModifyVolume {
     /// The volume.
     pub volume_id: VolumeId,

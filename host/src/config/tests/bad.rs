@@ -264,6 +264,15 @@ fn grants() {
     let grants = "drivers[0].backend.grants";
     for (text, column, key, problem) in [
         ("state: yes", 24, "state", "\"yes\" is neither true nor false: write one of them"),
+        ("state: [true]", 24, "state", "is neither true, false nor a map: write true, or { quota: SIZE }"),
+        ("state: { size: 1MiB }", 26, "state.size", "is not known: write quota"),
+        ("state: { quota: 1KiB }", 33, "state.quota", "\"1KiB\" is out of range: write 64KiB to 256MiB"),
+        (
+            "state: { quota: much }",
+            33,
+            "state.quota",
+            "\"much\" is not a size: write e.g. 64MiB, or a plain number of bytes",
+        ),
         ("secrets: [show]", 27, "secrets[0]", "\"show\" is not known: write one of sign, reveal"),
         ("secrets: [sign, sign]", 33, "secrets[1]", "\"sign\" is there twice (first at line 7): remove one"),
         (
@@ -288,7 +297,8 @@ fn grants() {
 #[test]
 fn http_grants() {
     let http = "drivers[0].backend.grants.http[0]";
-    let host = "is not a host: write a full host name or an address, without scheme, port, path or wildcard";
+    let host = "is not a host: write a full host name, an address or *.DOMAIN, without scheme, port or path";
+    let wide = "is too wide or not a domain: write *.DOMAIN with a domain of at least two labels";
     let methods = "is not known: write one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
     for (grant, column, key, problem) in [
         (
@@ -297,7 +307,20 @@ fn http_grants() {
             "scheme",
             "\"ftp\" is not a scheme that is allowed: write https or http",
         ),
-        ("scheme: http, host: \"*.a\", methods: [GET]", 46, "host", &format!("\"*.a\" {host}")),
+        ("scheme: http, host: \"*.a\", methods: [GET]", 46, "host", &format!("\"*.a\" {wide}")),
+        ("scheme: http, host: \"*.a.*\", methods: [GET]", 46, "host", &format!("\"*.a.*\" {wide}")),
+        ("scheme: http, host: \"*\", methods: [GET]", 46, "host", &format!("\"*\" {host}")),
+        ("scheme: http, host: a., methods: [GET]", 46, "host", &format!("\"a.\" {host}")),
+        ("scheme: http, host: \"2130706433\", methods: [GET]", 46, "host", &format!("\"2130706433\" {host}")),
+        ("scheme: http, host: 0177.0.0.1, methods: [GET]", 46, "host", &format!("\"0177.0.0.1\" {host}")),
+        ("scheme: http, host: 0x7f.1, methods: [GET]", 46, "host", &format!("\"0x7f.1\" {host}")),
+        ("scheme: http, host: a, methods: [GET], addresses: []", 76, "addresses", "is empty: write at least one kind"),
+        (
+            "scheme: http, host: a, methods: [GET], addresses: [any]",
+            77,
+            "addresses[0]",
+            "\"any\" is not known: write one of public, private, loopback, link-local, metadata",
+        ),
         ("scheme: http, host: \"a:80\", methods: [GET]", 46, "host", &format!("\"a:80\" {host}")),
         ("scheme: http, host: a/b, methods: [GET]", 46, "host", &format!("\"a/b\" {host}")),
         ("scheme: http, host: \"\", methods: [GET]", 46, "host", &format!("\"\" {host}")),
@@ -317,6 +340,25 @@ fn http_grants() {
         ),
     ] {
         backend(&format!("grants: {{ http: [{{ {grant} }}] }}"), &format!("7:{column}: {http}.{key}: {problem}"));
+    }
+}
+
+#[test]
+fn http_settings() {
+    let http = "drivers[0].backend.http";
+    let proxy = "is not a proxy: write http://HOST:PORT or https://HOST:PORT, without user, path or query";
+    for (settings, column, key, problem) in [
+        ("proxy: \"socks5://a:1\"", 22, "proxy", format!("\"socks5://a:1\" {proxy}")),
+        ("proxy: \"http://a\"", 22, "proxy", format!("\"http://a\" {proxy}")),
+        ("proxy: \"http://me:word@a:1\"", 22, "proxy", format!("\"http://me:word@a:1\" {proxy}")),
+        ("proxy: \"http://a:1/b\"", 22, "proxy", format!("\"http://a:1/b\" {proxy}")),
+        ("proxy: \"http://::1:80\"", 22, "proxy", format!("\"http://::1:80\" {proxy}")),
+        ("connectTimeout: 1ms", 31, "connectTimeout", "\"1ms\" is out of range: write 100ms to 10m".into()),
+        ("maxConnections: 0", 31, "maxConnections", "\"0\" is not a number from 1 to 1000: write one".into()),
+        ("maxHeaders: 1KiB", 27, "maxHeaders", "\"1KiB\" is out of range: write 8KiB to 1MiB".into()),
+        ("maxRequest: 1GiB", 27, "maxRequest", "\"1GiB\" is out of range: write 0 to 64MiB".into()),
+    ] {
+        backend(&format!("http: {{ {settings} }}"), &format!("7:{column}: {http}.{key}: {problem}"));
     }
 }
 

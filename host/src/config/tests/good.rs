@@ -27,6 +27,7 @@ fn the_smallest_file() {
                 directory: None,
                 registration: false,
                 labels: [].into(),
+                cloud: None,
             },
             drivers: vec![DriverConfig {
                 name: "a.example.com".into(),
@@ -41,6 +42,9 @@ fn the_smallest_file() {
                     digest: None,
                     digest_at: None,
                     config: [].into(),
+                    http: HttpSettings { at: place(6, 7), ..HttpSettings::default() },
+                    secrets: [].into(),
+                    auth: [].into(),
                     grants: Grants { at: place(6, 7), ..Grants::default() },
                 },
                 limits: Limits {
@@ -100,12 +104,46 @@ drivers:
             methods:
               - GET
         access: [pool-image, pool-directory]
+      secrets:
+        array: { file: secrets/array }
+        key-id: { file: /run/key-id }
+        key: { file: /run/key }
+      auth:
+        aws:
+          type: sigv4
+          service: ec2
+          region: eu-central-1
+          credentials:
+            - { type: static, accessKeyId: key-id, secretAccessKey: key, sessionToken: array }
+            - { type: webIdentity, tokenFile: token, roleArn: "arn:aws:iam::123456789012:role/a", stsEndpoint: "http://127.0.0.1:5000/" }
+            - { type: instanceMetadata }
+          assumeRole: { roleArn: "arn:aws-cn:iam::123456789012:role/p/b", externalId: abc, duration: 15min, sessionName: s1 }
+        basic: { type: basic, username: "${NODE}${secret:array}", password: array }
+        bearer: { type: bearer, token: array }
+        header: { type: header, header: X-Api-Key, value: array, prefix: "v1 " }
+        session:
+          type: login
+          method: PUT
+          url: https://array.example.com/login
+          headers: { X-Token: "${secret:key}" }
+          json: { user: "${NODE}", password: "${secret:array}", ttl: 30, deep: [true, ~, { n: 1.5 }] }
+          tokenFrom: { json: /data/token }
+          header: X-Auth
+          lifetime: 30min
+        oauth:
+          type: oauth2
+          tokenUrl: https://id.example.com/token
+          clientId: "${NODE}"
+          clientSecret: array
+          clientAuthentication: body
+          scopes: [a, b:c]
+          audience: https://array.example.com
     limits: { memory: 100MB, callTimeout: 1min 500ms, concurrency: '${CALLS}', logLines: 0 }
 "#;
 
 const TOKEN: &str = "a: {b: [c]} # not yaml\n- ${NODE}";
 
-fn full() -> Config {
+pub(super) fn full() -> Config {
     load_with(FULL, &[("NODE", "n"), ("TOKEN", TOKEN), ("CALLS", "8"), ("NODE_NAME", "other")]).expect("full")
 }
 
@@ -158,14 +196,14 @@ fn grants() {
     let grants = &full().drivers[0].backend.grants;
     assert_eq!(grants.pools["fast"], Pool { path: "/srv/fast".into(), copy_limit_bytes: 256 << 20, at: place(31, 25) });
     assert_eq!(grants.pools["bulk"].path.as_os_str(), "/etc/bulkhead/bulk");
-    assert!(grants.state);
+    assert_eq!(grants.state, Some(StateGrant { quota_bytes: 16 << 20, at: place(33, 16) }));
     assert_eq!(grants.secrets, Some(SecretsGrant { sign: false, reveal: true }));
     assert_eq!(grants.access, ["pool-directory".to_owned(), "pool-image".to_owned()].into());
     assert_eq!(grants.at, place(30, 9));
     let [first, second] = &grants.http[..] else { panic!("two http grants") };
-    assert_eq!((first.scheme, first.host.as_str(), first.port), (Scheme::Https, "api.example.com", 443));
+    assert_eq!((first.scheme, first.host.to_string().as_str(), first.port), (Scheme::Https, "api.example.com", 443));
     assert_eq!((first.methods.len(), first.auth.as_deref()), (2, Some("aws")));
-    assert_eq!((second.scheme, second.host.as_str(), second.port), (Scheme::Http, "fd00::1", 8080));
+    assert_eq!((second.scheme, second.host.to_string().as_str(), second.port), (Scheme::Http, "fd00::1", 8080));
     assert_eq!((second.auth.as_deref(), second.at), (None, place(37, 13)));
 }
 
@@ -185,6 +223,18 @@ fn the_downward_api_gives_labels() {
     one(&text, &format!("{key} the environment variable ZONE is not set: set it or write the value"));
     let empty = format!("{key} the value of \"${{ZONE}}\" is missing: write 1 to 63 bytes of plain text");
     assert_eq!(errors_with(&text, &[("ZONE", "")]), [empty]);
+}
+
+#[test]
+fn where_a_node_runs() {
+    let cloud = "{ provider: aws, instanceId: i-1, instanceType: m6i.large, region: r, usedAttachmentSlots: 2 }";
+    let facts = |cloud: &str| format!("node:\n  facts: {{ cloud: {cloud} }}\n{MINIMAL}");
+    let cloud = load(&facts(cloud)).unwrap().node.cloud.unwrap();
+    assert_eq!((cloud.instance_id.as_str(), cloud.zone.as_str(), cloud.used_attachment_slots), ("i-1", "", Some(2)));
+    one(
+        &facts("{ provider: aws, instanceType: t, region: r }"),
+        "2:19: node.facts.cloud.instanceId: is missing: add it",
+    );
 }
 
 #[test]
@@ -235,13 +285,32 @@ fn empty_sections_are_defaults() {
 }
 
 #[test]
+fn state_is_granted_with_its_size() {
+    let state = |text: &str| {
+        let text = with("source: a.wasm", &format!("source: a.wasm\n      grants: {{ state: {text} }}"));
+        load_with(&text, &[("ON", "true")]).expect("state").drivers[0].backend.grants.state
+    };
+    let granted = |quota_bytes| Some(StateGrant { quota_bytes, at: place(7, 24) });
+    assert_eq!(state("false"), None);
+    assert_eq!(state("\"${ON}\""), granted(16 << 20));
+    assert_eq!(state("{}"), granted(16 << 20));
+    assert_eq!(state("{ quota: 64KiB }"), granted(64 << 10));
+    assert_eq!(state("{ quota: 256MiB }"), granted(256 << 20));
+}
+
+#[test]
 fn snippets_are_accepted() {
     assert_eq!(grant_snippet(["call", "logging", "config", "unknown"]), None);
     let all = grant_snippet(["pools", "state", "secrets", "secrets-sign", "secrets-reveal", "http"]).expect("grants");
     let indented = all.lines().map(|line| format!("\n      {line}")).collect::<String>();
     let config = load(&with("source: a.wasm", &format!("source: a.wasm{indented}"))).expect(&all);
     let grants = &config.drivers[0].backend.grants;
-    assert!(grants.pools.contains_key("fast") && grants.state && grants.http.len() == 1 && grants.access.len() == 2);
+    assert!(
+        grants.pools.contains_key("fast")
+            && grants.state.is_some()
+            && grants.http.len() == 1
+            && grants.access.len() == 2
+    );
     assert_eq!(grants.secrets, Some(SecretsGrant { sign: true, reveal: true }));
     assert_eq!(grant_snippet(["secrets"]).as_deref(), Some("grants:\n  secrets: []\n"));
     assert_eq!(

@@ -41,7 +41,7 @@ fn unknown_keys_at_each_level() {
     one(&with("version: 1", "version: 1\nverison: 1"), &format!("2:1: verison: unknown key: {top}"));
     one(
         &with("version: 1", "version: 1\nnode: { ID: x }"),
-        "2:9: node.ID: unknown key: possible here are id, kubeletRoot, directory, registration, labels",
+        "2:9: node.ID: unknown key: possible here are id, kubeletRoot, directory, registration, labels, facts",
     );
     one(
         &with("version: 1", "version: 1\nlimits: { cpu: 1 }"),
@@ -58,7 +58,7 @@ fn unknown_keys_at_each_level() {
     );
     one(
         &with("source: a.wasm", "source: a.wasm\n      sha: x"),
-        "7:7: drivers[0].backend.sha: unknown key: possible here are source, digest, config, grants",
+        "7:7: drivers[0].backend.sha: unknown key: possible here are source, digest, config, http, secrets, auth, grants",
     );
     one(
         &with("source: a.wasm", "source: a.wasm\n      grants: { disks: x }"),
@@ -70,7 +70,7 @@ fn unknown_keys_at_each_level() {
     );
     one(
         &with("source: a.wasm", "source: a.wasm\n      grants: { http: [{ url: x }] }"),
-        "7:26: drivers[0].backend.grants.http[0].url: unknown key: possible here are scheme, host, port, methods, auth",
+        "7:26: drivers[0].backend.grants.http[0].url: unknown key: possible here are scheme, host, port, methods, auth, addresses",
     );
     one(
         &with("    backend", "    limits: { cpu: 1 }\n    backend"),

@@ -32,9 +32,9 @@ use super::bindings::{
 use crate::ops::ports::Effect;
 use bulkhead_domain::{
     Error, ErrorKind, StringMap,
+    error::{Again, Resume},
     limits::{self, Violation},
     offer::{Info, Promises},
-    request::Secrets,
     topology::Topology,
 };
 use std::time::Duration;
@@ -45,8 +45,9 @@ pub const MOST_ENTRIES: u32 = limits::LIST_ENTRIES as u32;
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// The error table: what each case of the WIT means. Values of secrets are masked in what the backend says.
-pub fn error(error: WitError, effect: Effect, secrets: &Secrets) -> Error {
+pub fn error(error: WitError, effect: Effect, mask: impl FnOnce(&str) -> String) -> Error {
     let hint = |ms: Option<u32>| ms.filter(|ms| Duration::from_millis(u64::from(*ms)) <= MAX_RETRY_AFTER);
+    let mut again = Again::No;
     let (kind, message, retry_after_ms) = match error {
         WitError::InvalidArgument(m) => (ErrorKind::InvalidArgument, m, None),
         WitError::NotFound(m) => (ErrorKind::NotFound, m, None),
@@ -56,11 +57,17 @@ pub fn error(error: WitError, effect: Effect, secrets: &Secrets) -> Error {
         WitError::OutOfRange(m) => (ErrorKind::OutOfRange, m, None),
         WitError::PermissionDenied(m) => (ErrorKind::PermissionDenied, m, None),
         WitError::Unauthenticated(m) => (ErrorKind::Unauthenticated, m, None),
-        WitError::Pending(Pending { message, retry_after_ms, .. }) => {
+        WitError::Pending(Pending { message, retry_after_ms, resume }) => {
+            // A text beyond the limits is dropped: it is a hint, and what is pending is pending without it.
+            again = Again::Pending(resume.and_then(Resume::parse));
             (ErrorKind::Aborted, message, hint(retry_after_ms))
         }
         WitError::Unavailable(Unavailable { message, retry_after_ms }) => {
-            (ErrorKind::Unavailable, message, hint(retry_after_ms))
+            let retry_after_ms = hint(retry_after_ms);
+            if retry_after_ms.is_some() {
+                again = Again::Unchanged;
+            }
+            (ErrorKind::Unavailable, message, retry_after_ms)
         }
         WitError::UnknownOutcome(m) => (ErrorKind::Unavailable, m, None),
         WitError::Internal(m) => match effect {
@@ -68,7 +75,7 @@ pub fn error(error: WitError, effect: Effect, secrets: &Secrets) -> Error {
             Effect::Possible => (ErrorKind::Unavailable, m, None),
         },
     };
-    Error::new(kind, secrets.mask(&message)).with_retry_after_ms(retry_after_ms)
+    Error::new(kind, mask(&message)).with_retry_after_ms(retry_after_ms).with_again(again)
 }
 
 /// The host's own errors, towards a guest that called an import.
@@ -153,11 +160,12 @@ fn topology(place: super::bindings::imports::types::Topology, keys: &[String]) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bulkhead_domain::request::Secrets;
 
     #[test]
     fn the_error_table() {
         let secrets = Secrets::new([("password".to_owned(), "hunter2".to_owned())].into());
-        let kind = |e: WitError, effect| error(e, effect, &secrets).kind();
+        let kind = |e: WitError, effect| error(e, effect, |text| secrets.mask(text)).kind();
         let text = || "x".to_owned();
         for (wit, expected) in [
             (WitError::InvalidArgument(text()), ErrorKind::InvalidArgument),
@@ -174,11 +182,23 @@ mod tests {
             assert_eq!(kind(wit.clone(), Effect::Possible), expected, "{wit:?}");
         }
         assert_eq!(kind(WitError::Internal(text()), Effect::None), ErrorKind::Internal);
-        let said = error(WitError::NotFound("no hunter2\nhere".into()), Effect::None, &secrets);
+        let said = error(WitError::NotFound("no hunter2\nhere".into()), Effect::None, |text| secrets.mask(text));
         assert_eq!(said.message(), "no <redacted>\\nhere");
-        let pending = Pending { message: text(), retry_after_ms: Some(5), resume: None };
-        let pending = error(WitError::Pending(pending), Effect::Possible, &secrets);
-        assert_eq!((pending.kind(), pending.retry_after_ms()), (ErrorKind::Aborted, Some(5)));
+        let pending = |resume: &str| {
+            let pending = Pending { message: text(), retry_after_ms: Some(5), resume: Some(resume.to_owned()) };
+            error(WitError::Pending(pending), Effect::Possible, |text| secrets.mask(text))
+        };
+        assert_eq!((pending("r").kind(), pending("r").retry_after_ms()), (ErrorKind::Aborted, Some(5)));
+        assert_eq!(*pending("r").again(), Again::Pending(Resume::parse("r".into())));
+        assert_eq!(*pending(&"r".repeat(1025)).again(), Again::Pending(None));
+        let unavailable = |retry_after_ms| {
+            error(WitError::Unavailable(Unavailable { message: text(), retry_after_ms }), Effect::None, |text| {
+                secrets.mask(text)
+            })
+        };
+        assert_eq!(*unavailable(Some(5)).again(), Again::Unchanged);
+        assert_eq!(*unavailable(None).again(), Again::No, "nobody has said when to come again");
+        assert_eq!(*unavailable(Some(u32::MAX)).again(), Again::No, "nor is that a time");
     }
 
     #[test]

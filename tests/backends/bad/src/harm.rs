@@ -57,10 +57,17 @@ pub fn misbehave(what: &str) -> Result<()> {
             log(Level::Info, &"\u{1b}[31mforged\r\n\0".repeat(8192));
             Ok(())
         }
+        "pending-resumed" => Err(pending_with_what_was_left()),
         "pools" => pools::stat_pool(POOL).map(drop),
         "pools-evil" => reach_for_everything(),
         _ => Err(error(what).unwrap_or_else(|| unknown(what))),
     }
+}
+
+/// Says what the last try has left, and leaves something.
+fn pending_with_what_was_left() -> Error {
+    let found = bulkhead_sdk::call::resume().unwrap_or_else(|| "nothing".to_owned());
+    Error::pending(format!("resumed with {found}")).retry_after(Duration::from_millis(400)).resume("what was left")
 }
 
 /// The pool that a test grants this backend, if it grants one.

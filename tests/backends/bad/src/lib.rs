@@ -6,8 +6,8 @@
 //!
 //! | call | WHAT |
 //! |---|---|
-//! | any | `harm::HARMS`, `harm::ERRORS` |
-//! | `create` | `create::LIES`, `pending-once`; without a behaviour: a sound volume |
+//! | any | `harm::HARMS`, `harm::ERRORS`, `pending-resumed` |
+//! | `create` | `create::LIES`, `pending-once`, `pending-steps`; without a behaviour: a sound volume |
 //! | `plan` | `plans::PLANS`, `plans::LIES`; without a behaviour: NFS |
 //! | `expand` | `shrink`, `max`, `zero` |
 //! | `list` | `many`, `endless`, `twice`, `token-long`, `token-control` |

@@ -5,4 +5,5 @@ mod ground;
 mod harm;
 mod lies;
 mod neighbours;
+mod pending;
 mod plans;

@@ -70,8 +70,17 @@ fn an_import_that_is_not_granted_is_named_with_its_grant() {
     let ground = Ground::new(&[("one.wasm\n      grants:\n        access: [nfs]", "one.wasm # HERE")]);
     fs::copy(host::backend("local"), ground.path("one.wasm")).unwrap();
     ground.is_refused("pools", &[says]);
-    let says = ["bulkhead:backend/", "does not support yet", "use a newer host"];
-    is_refused("state and secrets", &made::greedy().unwrap(), &says);
+    let greedy = made::greedy().unwrap();
+    let ground = Ground::new(&[("access: [nfs]", "access: [nfs] # HERE")]);
+    fs::write(ground.path("one.wasm"), &greedy).unwrap();
+    let says: &[&str] =
+        &["drivers[0].backend.grants:", "bulkhead:backend/secrets", "not granted", "add grants.secrets: []"];
+    ground.is_refused("secrets", &[says]);
+    let ground = Ground::new(&[("access: [nfs]", "access: [nfs] # HERE\n        secrets: []")]);
+    fs::write(ground.path("one.wasm"), &greedy).unwrap();
+    let says: &[&str] =
+        &["drivers[0].backend.grants:", "bulkhead:backend/state", "not granted", "add grants.state: true"];
+    ground.is_refused("state", &[says]);
 }
 
 #[test]
