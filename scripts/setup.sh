@@ -54,7 +54,7 @@ fresh() { # directory
   [ "$(cat "$1/.clone" 2>/dev/null)" != "$PWD" ] || return 0
   say "another clone has used $1: building this one's own packages anew"
   local packages=()
-  for name in bulkhead bulkhead-{domain,node,proto,sdk,componentize,local,example,bad,group,caller,keeper,tests,contract,model,e2e,ec2}; do packages+=(-p "$name"); done
+  for name in bulkhead bulkhead-{domain,node,proto,sdk,componentize,local,ebs,example,bad,group,caller,keeper,tests,contract,model,e2e,ec2}; do packages+=(-p "$name"); done
   CARGO_TARGET_DIR=$1 cargo clean --quiet --locked "${packages[@]}"
   CARGO_TARGET_DIR=$1 cargo clean --quiet --locked --profile guest "${packages[@]}" 2>/dev/null || true
   CARGO_TARGET_DIR=$1 cargo clean --quiet --locked --profile guest --target wasm32-unknown-unknown "${packages[@]}" 2>/dev/null || true

@@ -266,6 +266,7 @@ fn manifests_keep_the_crates_apart() {
         "host/domain/Cargo.toml",
         "host/node/Cargo.toml",
         "proto/Cargo.toml",
+        "plugins/ebs/Cargo.toml",
         "tests/Cargo.toml",
         "tests/model/Cargo.toml",
         "tests/ec2/Cargo.toml",
