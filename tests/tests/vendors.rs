@@ -68,8 +68,7 @@ fn a_vendors_component_is_small_and_imports_what_is_on_record() {
     assert_eq!(imports, fs::read_to_string(&golden).expect("the golden file"), "the imports of ebs.wasm have changed");
     for import in imports.lines() {
         let fits = |prefix: &&str| import.starts_with(*prefix);
-        let known =
-            ["bulkhead:backend/", "wasi:http/", "wasi:clocks/", "wasi:io/", "wasi:random/"].iter().any(fits);
+        let known = ["bulkhead:backend/", "wasi:http/", "wasi:clocks/", "wasi:io/", "wasi:random/"].iter().any(fits);
         assert!(known, "{import} is neither ours, nor HTTP, nor inert");
     }
 }

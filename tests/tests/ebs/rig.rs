@@ -2,10 +2,18 @@
 
 use bulkhead_ec2::{Moto, Proxy, Rules, Settings, checker, direct, moto::available};
 use bulkhead_tests::{Client, Driver, Host, HostBuilder, Sandbox};
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    sync::{PoisonError, RwLock, RwLockReadGuard},
+};
 
 /// Tag that says which cluster a volume belongs to, with the cluster's id.
 const CLUSTER: &str = "contract";
+
+/// What measures times runs alone: it holds this for writing, all others for reading.
+pub static TURN: RwLock<()> = RwLock::new(());
 
 /// What stands; all of it ends when it is dropped.
 pub struct Rig {
@@ -15,6 +23,7 @@ pub struct Rig {
     pub record: PathBuf,
     pub builder: HostBuilder,
     pub sandbox: Sandbox,
+    _turn: Option<RwLockReadGuard<'static, ()>>,
 }
 
 /// What differs between tests.
@@ -30,6 +39,8 @@ pub struct Kind {
     pub limits: &'static str,
     /// `--mode`.
     pub mode: &'static str,
+    /// The test holds [`TURN`] itself.
+    pub alone: bool,
 }
 
 impl Default for Kind {
@@ -41,6 +52,7 @@ impl Default for Kind {
             profile: String::new(),
             limits: "callTimeout: 60s\nconcurrency: 64",
             mode: "controller",
+            alone: false,
         }
     }
 }
@@ -58,12 +70,13 @@ impl Rig {
         }
         let moto = Moto::start().unwrap();
         let kind = kind(&moto);
+        let turn = (!kind.alone).then(|| TURN.read().unwrap_or_else(PoisonError::into_inner));
         let sandbox = Sandbox::enter();
         let record = sandbox.path().join("record.jsonl");
         let proxy = Proxy::start(&moto, kind.settings.clone(), Some(&record)).unwrap();
         let builder = builder(&sandbox, &moto, &proxy, &kind);
         let host = builder.start();
-        Some(Self { host, proxy, moto, record, builder, sandbox })
+        Some(Self { host, proxy, moto, record, builder, sandbox, _turn: turn })
     }
 
     pub async fn client(&self) -> Client {

@@ -1,9 +1,12 @@
 //! Many callers against an endpoint that takes few requests a second: they share one back-off.
 
-use crate::rig::{Kind, Rig, at_once};
+use crate::rig::{Kind, Rig, TURN, at_once};
 use bulkhead_ec2::{Bucket, Settings};
 use bulkhead_tests::client::{Use, create_request};
-use std::time::{Duration, Instant};
+use std::{
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
 
 const GIB: i64 = 1 << 30;
 const CALLERS: usize = 500;
@@ -15,7 +18,7 @@ fn creates(throttle: Option<Bucket>) -> Option<(u64, Duration)> {
     let mut settings = Settings { throttle, ..at_once() };
     settings.rules.creating_ms = 1000;
     let limits = "callTimeout: 120s\nconcurrency: 64";
-    let rig = Rig::new(Kind { settings, limits, ..Kind::default() })?;
+    let rig = Rig::new(Kind { settings, limits, alone: true, ..Kind::default() })?;
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let start = Instant::now();
     runtime.block_on(async {
@@ -42,6 +45,7 @@ fn creates(throttle: Option<Bucket>) -> Option<(u64, Duration)> {
 
 #[test]
 fn five_hundred_creates_share_one_back_off() {
+    let _alone = TURN.write().unwrap_or_else(PoisonError::into_inner);
     let Some((free, took_free)) = creates(None) else { return };
     let Some((throttled, took)) = creates(Some(Bucket { rate: RATE, burst: RATE })) else { return };
     let ideal = throttled as f64 / RATE;
