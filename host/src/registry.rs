@@ -103,24 +103,7 @@ pub async fn load_one<'a>(
     let fetched = loader::fetch(&backend.source).map_err(|e| at(backend.source_at, "source", &e))?;
     let verified =
         fetched.verify(backend.digest).map_err(|e| at(backend.digest_at.unwrap_or(backend.source_at), "digest", &e))?;
-    // A node half has no secrets: its files needn't be there.
-    let secrets = match mode.controller() {
-        true => BackendSecrets::new(&backend.secrets, backend.grants.secrets),
-        false => BackendSecrets::default(),
-    };
-    for (name, source) in &backend.secrets {
-        if mode.controller()
-            && let Err(e) = secrets.get(name).await
-        {
-            return Err(at(source.at, &format!("secrets.{name}.file"), &e));
-        }
-    }
-    let mut granted = granted(config, driver).with_secrets(secrets);
-    if mode.controller()
-        && let Some(http) = egress::of_driver(config, index, granted.pace().clone(), granted.secrets())?
-    {
-        granted = granted.with_http(http);
-    }
+    let granted = granted(config, index, mode).await?;
     let load_error = |e: LoadError| match &e {
         LoadError::NotGranted { .. } => at(backend.grants.at, "grants", &e),
         _ => at(backend.source_at, "source", &format_args!("{} {e}", backend.source.display())),
@@ -149,16 +132,30 @@ pub async fn load_one<'a>(
     Ok(Loaded { config: driver, ready, key: path, granted })
 }
 
-/// What a driver's backend may use. Nothing of it is touched yet.
-fn granted(config: &Config, driver: &DriverConfig) -> Granted {
-    let granted = Granted::pools(pools(&driver.backend), config.node.id.clone());
-    match driver.backend.grants.state {
-        None => granted,
-        Some(state) => {
-            let path = config.state_dir.join("state").join(format!("{}.redb", driver.name));
-            granted.with_state(StateConfig { path, quota: state.quota_bytes })
-        }
+/// What the backend of `drivers[index]` may use. Pools and state are not touched yet; files of secrets and certificates are read. A
+/// node half has no secrets and sends no requests: their files needn't be there.
+async fn granted(config: &Config, index: usize, mode: Mode) -> Result<Granted, ConfigError> {
+    let driver = &config.drivers[index];
+    let backend = &driver.backend;
+    let mut granted = Granted::pools(pools(backend), config.node.id.clone());
+    if let Some(state) = backend.grants.state {
+        let path = config.state_dir.join("state").join(format!("{}.redb", driver.name));
+        granted = granted.with_state(StateConfig { path, quota: state.quota_bytes });
     }
+    if !mode.controller() {
+        return Ok(granted);
+    }
+    let secrets = BackendSecrets::new(&backend.secrets, backend.grants.secrets);
+    for (name, source) in &backend.secrets {
+        let key = || format!("drivers[{index}].backend.secrets.{name}.file");
+        secrets.get(name).await.map_err(|e| config.error(source.at, key(), e.to_string()))?;
+    }
+    let http = egress::of_driver(config, index, granted.pace().clone(), &secrets)?;
+    granted = granted.with_secrets(secrets);
+    Ok(match http {
+        Some(http) => granted.with_http(http),
+        None => granted,
+    })
 }
 
 /// The pools of a backend, as the node engine wants them.

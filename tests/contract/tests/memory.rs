@@ -3,10 +3,11 @@
 
 use bulkhead_contract::{
     Driver, Options, Verdict, cases,
-    memory::Memory,
+    memory::{Memory, Server},
     options::{Access, Map},
     run,
 };
+use tempfile::TempDir;
 
 /// Subjects that need no real mounts and no data, which memory does not have.
 const ONLY: &[&str] = &[
@@ -53,27 +54,39 @@ fn map(pairs: &[(&str, &str)]) -> Option<Map> {
     Some(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
 }
 
-fn options(endpoint: String, dir: &std::path::Path) -> Options {
-    let mut options = Options::new(endpoint, dir.join("work"));
-    options.access = Access::Both;
-    options.parameters = map(&[("color", "red")]);
-    options.other_parameters = map(&[("color", "blue")]);
-    options.bad_parameters = map(&[("color", "ultraviolet")]);
-    options.mutable_parameters = map(&[("speed", "1")]);
-    options.other_mutable_parameters = map(&[("speed", "2")]);
-    options.bad_mutable_parameters = map(&[("speed", "much")]);
-    options.only = ONLY.iter().map(|glob| (*glob).to_owned()).collect();
-    options
+/// A driver in memory, on two nodes; it ends when it is dropped.
+struct Stand {
+    memory: Memory,
+    nodes: [Server; 2],
+    dir: TempDir,
+}
+
+impl Stand {
+    fn new() -> Self {
+        let (dir, memory) = (tempfile::tempdir().unwrap(), Memory::default());
+        let nodes = ["node-1", "node-2"].map(|node| memory.serve(&dir.path().join(node), node).unwrap());
+        Self { memory, nodes, dir }
+    }
+
+    fn options(&self) -> Options {
+        let mut options = Options::new(self.nodes[0].endpoint(), self.dir.path().join("work"));
+        options.second_node_endpoint = Some(self.nodes[1].endpoint());
+        options.access = Access::Both;
+        options.parameters = map(&[("color", "red")]);
+        options.other_parameters = map(&[("color", "blue")]);
+        options.bad_parameters = map(&[("color", "ultraviolet")]);
+        options.mutable_parameters = map(&[("speed", "1")]);
+        options.other_mutable_parameters = map(&[("speed", "2")]);
+        options.bad_mutable_parameters = map(&[("speed", "much")]);
+        options.only = ONLY.iter().map(|glob| (*glob).to_owned()).collect();
+        options
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_nodes_the_controllers_rules_are_checked_and_no_node_is_asked() {
-    let dir = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let one = memory.serve(&dir.path().join("one.sock"), "node-1").unwrap();
-    let two = memory.serve(&dir.path().join("two.sock"), "node-2").unwrap();
-    let mut options = options(one.endpoint(), dir.path());
-    options.second_node_endpoint = Some(two.endpoint());
+    let stand = Stand::new();
+    let mut options = stand.options();
     // Cases with mounts as well: all of them are to be skipped.
     options.only.clear();
     options.controller_only = true;
@@ -97,18 +110,13 @@ async fn without_nodes_the_controllers_rules_are_checked_and_no_node_is_asked() 
     }
     println!("{passed} passed, {beyond} skipped");
     assert!(passed > 150 && beyond > 20, "{passed} passed, {beyond} skipped");
-    assert!(memory.is_empty(), "the suite has left something behind");
+    assert!(stand.memory.is_empty(), "the suite has left something behind");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_driver_that_keeps_the_rules_passes() {
-    let dir = tempfile::tempdir().unwrap();
-    let memory = Memory::default();
-    let one = memory.serve(&dir.path().join("one.sock"), "node-1").unwrap();
-    let two = memory.serve(&dir.path().join("two.sock"), "node-2").unwrap();
-    let mut options = options(one.endpoint(), dir.path());
-    options.second_node_endpoint = Some(two.endpoint());
-    let driver = Driver::connect(options, None).await.unwrap();
+    let stand = Stand::new();
+    let driver = Driver::connect(stand.options(), None).await.unwrap();
     let report = run(&driver, &cases::all(), |line| println!("{line}")).await;
     let failures: Vec<_> = report.failures().map(ToString::to_string).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -118,6 +126,6 @@ async fn a_driver_that_keeps_the_rules_passes() {
     }
     let (passed, _, _) = report.totals();
     assert!(passed > 200, "only {passed} cases ran");
-    assert!(memory.is_empty(), "the suite has left something behind");
-    assert!(!dir.path().join("work/staging").exists(), "the suite has left directories behind");
+    assert!(stand.memory.is_empty(), "the suite has left something behind");
+    assert!(!stand.dir.path().join("work/staging").exists(), "the suite has left directories behind");
 }

@@ -124,7 +124,7 @@ fn play(space: &Space<'_>) -> Result<Option<String>> {
     space.apply(&Claim::new("meanwhile", CLASS, "1Gi").within(ns))?;
     space.start(&Pod::stays("meanwhile", "echo x > /v/f").claim("meanwhile").node(&first).within(ns))?;
 
-    restore_third(space)?;
+    remove_broken(space)?;
     upgrade(space, "three.yaml")?;
     rolled_out(space)?;
     space.apply(&Claim::new("third", "bulkhead-third", "1Gi").within(ns))?;
@@ -147,7 +147,7 @@ fn play(space: &Space<'_>) -> Result<Option<String>> {
     Ok(Some(format!("{log}; a class of another driver: {foreign}")))
 }
 
-fn restore_third(space: &Space<'_>) -> Result<()> {
+fn remove_broken(space: &Space<'_>) -> Result<()> {
     space.cluster.kubectl(&["delete", "csidriver", "broken.csi.bulkhead.dev"])?;
     space.cluster.kubectl(&["delete", "storageclass", "bulkhead-broken"]).map(drop)
 }
