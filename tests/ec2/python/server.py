@@ -37,7 +37,29 @@ def role(iam, name, trust):
     return made["Role"]["Arn"]
 
 
+def look_up_tags():
+    """Tags of a resource are looked up by its id. moto reads through the tags of all resources for each one that a filter meets,
+    which with hundreds of volumes is all that it does; what it answers stays the same."""
+    from moto import backends
+    from moto.ec2.models.core import TaggedEC2Resource
+    from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
+
+    def get_tags(self):
+        kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(self.id), "") if self.id else ""
+        tags = self.ec2_backend.tags.get(self.id, {})
+        return [
+            {"resource_id": self.id, "key": key, "value": value, "resource_type": kind}
+            for key, value in tags.copy().items()
+        ]
+
+    TaggedEC2Resource.get_tags = get_tags
+    # Nor is its own folder listed for each request.
+    modules = list(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: modules
+
+
 def main():
+    look_up_tags()
     parser = argparse.ArgumentParser()
     parser.add_argument("--region", default="eu-central-1")
     parser.add_argument("--instances", type=int, default=3, help="instances in each zone")
