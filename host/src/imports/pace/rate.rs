@@ -4,6 +4,11 @@
 //! near where it was throttled, a while of holding there, then doubling (the shape of CUBIC, with a time of its own: storage
 //! systems are asked once or a thousand times a second, and neither must take longer to settle). A cut goes by what the storage
 //! system let through, so that a hundred refusals that come at once count as one.
+//!
+//! Not every refusal says that the rate is too high: a storage system that is shared, or ill, refuses a share of all requests at any
+//! rate, and who slows down for each of these ends at one request every few seconds. So a known rate is cut only when refusals
+//! come closer together than such a share explains: a sum rises with each refusal, falls with each answer, and cuts at a
+//! threshold (a CUSUM test; Page, "Continuous inspection schemes", 1954).
 
 use std::time::Duration;
 
@@ -15,6 +20,13 @@ const HOLD: Duration = Duration::from_secs(5);
 const DOUBLING: Duration = Duration::from_millis(2500);
 /// The same, where the rate is no more than a guess.
 const SEARCHING: Duration = Duration::from_millis(500);
+/// What an answer takes from the doubt that a refusal adds 1 to: one refusal in five is taken for chance.
+const CALMED: f64 = 0.25;
+/// Doubt at which the rate is cut: at the slowest, and what is added for each request a second. Where few requests leave, a
+/// refusal is a larger part of what is sent.
+const DOUBT: (f64, f64) = (2.0, 0.04);
+/// Most of it.
+const MOST_DOUBT: f64 = 8.0;
 /// Slowest, requests a second: slower means not to find out when it is over.
 const SLOWEST: f64 = 0.5;
 /// First guess, requests a second, where nothing was measured.
@@ -50,6 +62,8 @@ pub(super) struct Rate {
     out: u64,
     /// How many answers are to requests from before the last cut.
     stale: u64,
+    /// That refusals are chance: above the threshold they are not.
+    doubt: f64,
 }
 
 #[derive(Debug)]
@@ -114,14 +128,19 @@ impl Rate {
 
     /// A request was answered, and not with a throttle.
     pub(super) fn passed(&mut self, now: Duration) {
-        self.answered(now);
+        if !self.answered(now) {
+            self.doubt = (self.doubt - CALMED).max(0.0);
+        }
         self.passed.add(now);
     }
 
     /// A request was answered with a throttle.
     pub(super) fn throttled(&mut self, now: Duration, retry_after: Option<Duration>) {
         if !self.answered(now) {
-            self.cut(now);
+            self.doubt += 1.0;
+            if self.doubt >= self.threshold(now) {
+                self.cut(now);
+            }
         }
         self.close(now, retry_after);
     }
@@ -134,6 +153,13 @@ impl Rate {
             self.cut(now);
             self.close(now, Some(retry_after));
         }
+    }
+
+    /// Where nothing is known yet, or no more than guessed, one refusal is enough: a storm begins with the first.
+    fn threshold(&self, now: Duration) -> f64 {
+        let known = self.limit.as_ref().filter(|limit| !limit.guess && now.saturating_sub(limit.cut_at) <= FORGET);
+        let rate = known.and_then(|_| self.per_second(now));
+        rate.map_or(0.0, |rate| (DOUBT.0 + DOUBT.1 * rate).min(MOST_DOUBT))
     }
 
     fn close(&mut self, now: Duration, retry_after: Option<Duration>) {
@@ -165,6 +191,7 @@ impl Rate {
         // Of those that never get an answer, only the latest can still be on their way.
         self.out = self.out.min(self.sent.count(now, Window::ALL));
         self.stale = self.out;
+        self.doubt = 0.0;
         let lanes = [Bucket { turns: 0.0, at: now }; 2];
         self.limit = Some(Limit { top: top.max(SLOWEST), guess: before.is_none(), cut_at: now, lanes });
     }

@@ -19,14 +19,22 @@ struct Endpoint {
     tokens: f64,
     at: Duration,
     retry_after: Option<Duration>,
+    /// One request in so many is refused at any rate.
+    chance: Option<u64>,
+    seed: u64,
 }
 
 impl Endpoint {
     fn new(rate: f64, burst: f64) -> Self {
-        Self { rate, burst, tokens: burst, at: Duration::ZERO, retry_after: None }
+        Self { rate, burst, tokens: burst, at: Duration::ZERO, retry_after: None, chance: None, seed: 1 }
     }
 
     fn accepts(&mut self, now: Duration) -> bool {
+        // Knuth's MMIX: the same sequence for each run.
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        if self.chance.is_some_and(|chance| (self.seed >> 33).is_multiple_of(chance)) {
+            return false;
+        }
         self.tokens = (self.tokens + self.rate * (now - self.at).as_secs_f64()).min(self.burst);
         self.at = now;
         let accepts = self.tokens >= 1.0;
@@ -130,6 +138,21 @@ fn five_hundred_throttled_calls_are_no_storm() {
                     let most = if at_best < 5.0 { 2.0 } else { 1.5 };
                     assert!(more < 2.0 && longer < most, "{shown}");
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn refusals_by_chance_do_not_slow_it_down_further_and_further() {
+    for seed in 1..=20 {
+        for chance in [20, 10] {
+            for (rate, at_best) in [(50.0, 120.0), (200.0, 33.0), (100_000.0, 21.0)] {
+                let endpoint = Endpoint { chance: Some(chance), seed, ..Endpoint::new(rate, 50.0) };
+                let figures = run(endpoint, 1000, 6, 64, 200 * MS);
+                let took = figures.last_end.as_secs_f64();
+                let what = format!("seed {seed}, 1 in {chance}, {rate}/s: {figures:?}");
+                assert!(took < 2.0 * at_best && figures.sent < 6000 * 5 / 4, "{what}");
             }
         }
     }
