@@ -69,7 +69,7 @@ fn the_contract_suite_of_the_controller() {
         Command::new(binary().with_file_name("bulkhead-contract"))
             .args(["--endpoint", &format!("unix://{}", socket.display()), "--controller-only", "--access", "both"])
             .args(BEYOND.iter().flat_map(|(case, _)| ["--except", case]))
-            .args(["--size", "10GiB", "--jobs", "4", "--work-dir"])
+            .args(["--size", "10GiB", "--jobs", "16", "--work-dir"])
             .arg(rig.builder.kubelet().join("suite"))
             .arg("--report")
             .arg(&report)

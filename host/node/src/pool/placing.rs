@@ -11,7 +11,7 @@ use crate::dir::Dir;
 use crate::error::{Context, IoResult, io_error};
 use crate::failpoint;
 use bulkhead_domain::{Error, Result, limits};
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{AtFlags, FlockOperation, OFlags, flock, statat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -83,7 +83,7 @@ impl Pool {
     pub(super) fn place_one(&self, from: &str, object: &str) -> Result<()> {
         for last in [false, true] {
             let names = self.lock_names(true)?;
-            let claimed = records(&self.placing)?.into_iter().find(|(_, record)| names_object(record, object));
+            let claimed = records(&self.placing)?.into_iter().find(|(_, record)| self.claims(record, object));
             match claimed {
                 None => {
                     self.rename(from, object).map_err(|e| not_placed(object, e))?;
@@ -117,8 +117,8 @@ impl Pool {
         let names = self.lock_names(false)?;
         let claims = records(&self.placing)?;
         for step in &moves {
-            let there = rustix::fs::statat(&self.objects, &step.object, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
-            let claimed = claims.iter().any(|(_, record)| names_object(record, &step.object));
+            let there = statat(&self.objects, &step.object, AtFlags::SYMLINK_NOFOLLOW);
+            let claimed = claims.iter().any(|(_, record)| self.claims(record, &step.object));
             match there {
                 Err(Errno::NOENT) if !claimed => {}
                 Ok(_) | Err(Errno::NOENT) => return Err(taken(&step.object)),
@@ -186,6 +186,13 @@ impl Pool {
         self.placing.sync().during(what())
     }
 
+    /// The record will give this name away. One whose object has got it already does not, even if the record can't be removed: that
+    /// object may be deleted by now, and its name free.
+    fn claims(&self, record: &Record, object: &str) -> bool {
+        let made = |from: &str| matches!(statat(&self.tmp, from, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT));
+        record.moves.iter().any(|step| step.object == object && !made(&step.from))
+    }
+
     /// A record names this entry of `tmp`: it is not to be swept. Also if that can't be known.
     pub(super) fn is_claimed(placing: &Dir, from: &str) -> bool {
         records(placing).map_or(true, |all| all.iter().any(|(_, record)| record.moves.iter().any(|m| m.from == from)))
@@ -211,10 +218,6 @@ impl Committed<'_> {
         }
         Err(Error::unavailable(format_args!("{error}; the copies are complete and will appear; ask again")))
     }
-}
-
-fn names_object(record: &Record, object: &str) -> bool {
-    record.moves.iter().any(|step| step.object == object)
 }
 
 fn not_placed(object: &str, error: Errno) -> Error {

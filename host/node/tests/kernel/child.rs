@@ -1,7 +1,7 @@
 //! One operation in a process of its own, to be killed.
 
 use crate::env::{Env, Kind, POOL, assert_data, read_only, write_data};
-use bulkhead_domain::Result;
+use bulkhead_domain::{ErrorKind, Result};
 use bulkhead_node::pool::{CopyOrder, Object, ObjectSpec, PoolStore, Provisioning};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode};
@@ -68,6 +68,16 @@ fn perform(env: &Env, operation: &str, kind: Kind) -> Result<()> {
             pools.update_object(POOL, "v", version, Provisioning::Thin, &Default::default()).map(drop)
         }
         "pool-copy" => pools.copy_objects(POOL, &copies_of_all(pools)).map(drop),
+        // Failures to make copies are expected here, what follows is not.
+        "pool-copy-anew" => {
+            let orders = copies_of_all(pools);
+            drop(pools.copy_objects(POOL, &orders));
+            orders.iter().try_for_each(|order| pools.delete_object(POOL, &order.target.name))?;
+            match pools.copy_objects(POOL, &orders) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => Err(e),
+                _ => Ok(()),
+            }
+        }
         other => panic!("no operation {other}"),
     }
 }

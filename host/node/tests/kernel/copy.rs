@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
     ("copy::a_full_pool_keeps_nothing", full),
     ("copy::thick_copies_have_blocks_of_their_own", thick),
     ("copy::copies_are_staged_like_others", staged),
+    ("copy::a_record_that_stays_claims_no_names", undying),
 ];
 
 const SOURCES: [&str; 3] = ["d", "q", "v"];
@@ -158,6 +159,15 @@ fn failed() {
         nothing_in_the_making(&env, name);
         check_and_take_down(&env, name);
     }
+}
+
+/// The record of a set can't be removed, which keeps nobody from using names that it has given away.
+fn undying() {
+    let env = prepare();
+    assert_eq!(operation(&env, "pool-copy-anew", Kind::Ext4, "pool-copy.placed=error"), Ended::Done);
+    drop(env.engine());
+    nothing_in_the_making(&env, "opened again");
+    check_and_take_down(&env, "opened again");
 }
 
 /// What an operation in another process waits for.
