@@ -67,7 +67,8 @@ pub fn signed_at(headers: &HeaderMap) -> Option<SystemTime> {
     humantime::parse_rfc3339(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z")).ok()
 }
 
-/// Signs: adds `x-amz-date`, `x-amz-security-token` and `authorization`. `host` must be there. `skew` is added to the clock.
+/// Signs: adds `x-amz-date`, `x-amz-security-token` and `authorization`, which covers them, `host`, which must be there, and
+/// `content-type`, if it is. `skew` is added to the clock.
 pub fn sign(
     signed: Signed<'_>,
     headers: &mut HeaderMap,
@@ -79,7 +80,11 @@ pub fn sign(
     let now = if skew.1 { now + skew.0 } else { now - skew.0 };
     let time = humantime::format_rfc3339_seconds(now).to_string().replace(['-', ':'], "");
     let scope = format!("{}/{region}/{service}/aws4_request", &time[..8]);
-    let mut names = vec!["host".to_owned(), "x-amz-date".to_owned()];
+    // Sorted.
+    let names = ["content-type", "host", "x-amz-date"]
+        .into_iter()
+        .filter(|name| *name != "content-type" || headers.contains_key(*name));
+    let mut names: Vec<_> = names.map(str::to_owned).collect();
     let mut put = |name: &'static str, value: &str| {
         if let Ok(value) = value.parse() {
             headers.insert(name, value);
@@ -153,9 +158,17 @@ mod tests {
         assert!(!authorization.is_right(Signed { target: "/?a=1", ..signed }, &headers, &credentials));
         let other = Credentials { secret: "other".into(), ..credentials.clone() };
         assert!(!authorization.is_right(signed, &headers, &other));
-        let other = Credentials { token: None, ..credentials };
+        let other = Credentials { token: None, ..credentials.clone() };
         assert!(!authorization.is_right(signed, &headers, &other));
         assert!(!authorization.without_signature().contains(&authorization.signature));
+        assert_eq!(authorization.headers, ["host", "x-amz-date", "x-amz-security-token"]);
+        headers.insert("content-type", "text/plain".parse().unwrap());
+        sign(signed, &mut headers, &credentials, ("eu-1", "ec2"), (Duration::ZERO, true));
+        let authorization = Authorization::of(&headers).unwrap();
+        assert_eq!(authorization.headers, ["content-type", "host", "x-amz-date", "x-amz-security-token"]);
+        assert!(authorization.is_right(signed, &headers, &credentials));
+        headers.insert("content-type", "text/html".parse().unwrap());
+        assert!(!authorization.is_right(signed, &headers, &credentials));
     }
 
     #[test]

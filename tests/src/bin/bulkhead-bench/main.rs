@@ -11,13 +11,15 @@ use bulkhead_tests::{
 use clap::Parser;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::{
+    ffi::OsStr,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 use tonic::transport::Channel;
 
 mod growth;
+mod http;
 mod life;
 mod null;
 mod snapshots;
@@ -40,7 +42,7 @@ struct Arguments {
     /// Only the null RPC and the call without disk, for a profiler.
     #[arg(long)]
     no_disk_only: bool,
-    /// Only these tables, of `calls`, `life`, `growth` and `snapshots`; all of them if none is named.
+    /// Only these tables, of `calls`, `http`, `life`, `growth` and `snapshots`; all of them if none is named.
     #[arg(long, value_delimiter = ',')]
     tables: Vec<String>,
     /// Volumes of the table `life`; a tenth of that as ext4 images.
@@ -52,15 +54,27 @@ struct Arguments {
     /// Microseconds that the null RPC spins: tells what a call that only takes longer would cost a client.
     #[arg(long, default_value_t = 0)]
     null_spin_us: u64,
+    /// Core of the server of the table `http`.
+    #[arg(long, default_value_t = CLIENT_CORE)]
+    cloud_core: usize,
+    /// Milliseconds that this server takes for each answer: what the overhead is where storage is far away.
+    #[arg(long, default_value_t = 0)]
+    cloud_ms: u16,
     /// Serve the null RPC on this socket; used by the benchmark itself.
     #[arg(long)]
     null_server: Option<PathBuf>,
+    /// Serve what the table `http` asks: `PORT,MILLISECONDS`, at 127.0.0.1; used by the benchmark itself.
+    #[arg(long, value_delimiter = ',', num_args = 1)]
+    cloud_server: Vec<u16>,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if let Some(socket) = &arguments.null_server {
         return null::serve(socket, Duration::from_micros(arguments.null_spin_us));
+    }
+    if let [port, millis] = arguments.cloud_server[..] {
+        return http::serve(port, Duration::from_millis(millis.into()));
     }
     let cores = std::thread::available_parallelism()?.get();
     ensure!(cores > SERVER_CORE, "two cores are needed: client and server are pinned to different ones");
@@ -69,8 +83,7 @@ fn main() -> Result<()> {
     pin(SERVER_CORE)?;
     let host = HostBuilder::new(&sandbox, [example(), Driver::local(&sandbox)]).env("BULKHEAD_LOG", "warn").start();
     let null_socket = sandbox.path().join("null.sock");
-    let mut null =
-        Command::new(std::env::current_exe()?).arg("--null-server").arg(&null_socket).stdin(Stdio::null()).spawn()?;
+    let _null = Helper::start("--null-server", &null_socket)?;
     pin(CLIENT_CORE)?;
     let sockets = Sockets {
         null: null_socket,
@@ -78,10 +91,24 @@ fn main() -> Result<()> {
         local: sandbox.path().join("local.csi.bulkhead.dev.sock"),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let measured = runtime.block_on(tables(&arguments, &sandbox, &sockets, host));
-    let _ = null.kill();
-    let _ = null.wait();
-    measured
+    runtime.block_on(tables(&arguments, &sandbox, &sockets, host))
+}
+
+/// This program once more, as one of its servers. Killed when dropped.
+struct Helper(Child);
+
+impl Helper {
+    fn start(option: &str, value: impl AsRef<OsStr>) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        Ok(Self(command.arg(option).arg(value).stdin(Stdio::null()).spawn()?))
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// All tables that are asked for, one after the other.
@@ -98,6 +125,9 @@ async fn tables(arguments: &Arguments, sandbox: &Sandbox, sockets: &Sockets, hos
     drop(host);
     if wanted("calls") {
         print_inside(arguments, sandbox).await?;
+    }
+    if wanted("http") {
+        http::table(sandbox, &null, arguments).await?;
     }
     if wanted("life") {
         life::table(sandbox, &null, arguments.volumes).await?;
