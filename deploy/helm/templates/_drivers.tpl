@@ -76,8 +76,37 @@ have a sidecar in the DaemonSet and `controller` those of the Deployment. What v
 {{- $_ := set $out "nodeSettings" (and $perNode $settings) -}}
 {{- $_ := set $out "topologyKey" (printf "topology.%s/node" $driver.name) -}}
 {{- $_ := set $out "pools" (include "bulkhead.pools" (dict "root" $root "out" $out) | fromJson) -}}
+{{- $_ := set $out "files" (include "bulkhead.files" (dict "out" $out) | fromJsonArray) -}}
+{{- if and (eq $deploy "deployment") ($driver.grants | default dict).state (not $root.Values.controller.stateVolume) -}}
+  {{- fail (printf "%s.grants.state: what the backend keeps must outlive the pod: set controller.stateVolume, like {persistentVolumeClaim: {claimName: bulkhead-state}}" $at) -}}
+{{- end -}}
 {{- include "bulkhead.checkSockets" (dict "root" $root "out" $out) -}}
 {{- toJson $out -}}
+{{- end -}}
+
+{{/* What a driver gets of Secrets and ConfigMaps, as sources of a projected volume. A node half has no secrets and sends no requests. */}}
+{{- define "bulkhead.files" -}}
+{{- $out := .out -}}
+{{- $backend := $out.values.backend -}}
+{{- $http := $backend.http | default dict -}}
+{{- if ne $out.deploy "deployment" -}}
+  {{- range $key, $given := dict "secrets" $backend.secrets "auth" $backend.auth "http.ca" $http.ca "http.clientCertificate" $http.clientCertificate -}}
+    {{- if $given -}}{{- fail (printf "%s.backend.%s: with deploy: deployment only: nodes get no secrets" $out.at $key) -}}{{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- $sources := list -}}
+{{- range $name, $from := $backend.secrets | default dict -}}
+  {{- $sources = append $sources (dict "secret" (dict "name" $from.secret "items" (list (dict "key" $from.key "path" (printf "secrets/%s" $name))))) -}}
+{{- end -}}
+{{- with $http.ca -}}
+  {{- $items := list (dict "key" (.key | default "ca.crt") "path" "http/ca.crt") -}}
+  {{- $sources = append $sources (dict (ternary "secret" "configMap" (hasKey . "secret")) (dict "name" (.secret | default .configMap) "items" $items)) -}}
+{{- end -}}
+{{- with $http.clientCertificate -}}
+  {{- $items := list (dict "key" (.certificate | default "tls.crt") "path" "http/tls.crt") (dict "key" (.key | default "tls.key") "path" "http/tls.key") -}}
+  {{- $sources = append $sources (dict "secret" (dict "name" .secret "items" $items)) -}}
+{{- end -}}
+{{- toJson $sources -}}
 {{- end -}}
 
 {{/* The pools, each with what is mounted for it: {path, mount: {name, path, source, propagation}}. */}}

@@ -124,7 +124,11 @@ fn broken_objects_are_found() {
     let text = helm.render(&root().join("deploy/helm/examples/local-beside.yaml"))
         + &helm
             .render(&root().join("deploy/helm/examples/controller-deployment.yaml"))
-            .replace("bulkhead-node", "other-node");
+            .replace("bulkhead-node", "other-node")
+        + &helm
+            .render(&root().join("tests/chart/values/http.yaml"))
+            .replace("name: bulkhead-", "name: third-")
+            .replace("serviceAccountName: bulkhead-", "serviceAccountName: third-");
     assert_eq!(rules::violations(&helm::objects(&text)), Vec::<String>::new());
     for (from, to) in [
         ("containerPort: 9808, protocol", "containerPort: 9808, hostPort: 9808, protocol"),
@@ -141,6 +145,9 @@ fn broken_objects_are_found() {
         ("verbs: [create, patch]", "verbs: [\"*\"]"),
         ("name: bulkhead-node-attacher\n", "name: bulkhead-node-other\n"),
         ("attachRequired: true", "attachRequired: false"),
+        ("audience: \"sts.amazonaws.com\", ", ""),
+        ("mountPath: /var/run/secrets/bulkhead, readOnly: true", "mountPath: /var/run/secrets/bulkhead"),
+        ("hostPath: { path: /dev, type: Directory }", "secret: { secretName: array }"),
         ("port: health", "port: web"),
         ("maxUnavailable: 1\n  selector", "maxUnavailable: 0\n  selector"),
     ] {

@@ -66,6 +66,15 @@ fn workload(object: &Value, daemon: bool, say: &mut dyn FnMut(String)) {
     if used != volumes.keys().copied().collect() {
         say(format!("mounted {used:?}, volumes {:?}", volumes.keys()));
     }
+    for volume in volumes.values() {
+        secret_volume(volume, daemon, say);
+    }
+    let containers = list(pod, "/containers").iter().flat_map(|container| list(container, "/volumeMounts"));
+    for mount in containers.filter(|mount| mount["readOnly"] != true) {
+        if volumes.get(text(mount, "/name")).is_some_and(|volume| is_secret(volume) && text(volume, "/name") != "api") {
+            say(format!("{} can be written", text(mount, "/name")));
+        }
+    }
     if !daemon {
         let security = &pod["securityContext"];
         if security["runAsNonRoot"] != true || security["runAsUser"] == 0 {
@@ -73,6 +82,30 @@ fn workload(object: &Value, daemon: bool, say: &mut dyn FnMut(String)) {
         }
         if volumes.values().any(|volume| !volume["hostPath"].is_null()) {
             say("has folders of its node".into());
+        }
+    }
+}
+
+/// Something of a Secret is in it, or a token.
+fn is_secret(volume: &Value) -> bool {
+    let sources = list(volume, "/projected/sources");
+    let secret = |source: &Value| !source["secret"].is_null() || !source["serviceAccountToken"].is_null();
+    !volume["secret"].is_null() || sources.iter().any(secret)
+}
+
+/// Nodes have no secrets but the sidecars' token, and only that one is for the API server.
+fn secret_volume(volume: &Value, daemon: bool, say: &mut dyn FnMut(String)) {
+    let name = text(volume, "/name");
+    if name == "api" {
+        return;
+    }
+    if daemon && is_secret(volume) {
+        say(format!("nodes get {name}"));
+    }
+    let tokens = list(volume, "/projected/sources").iter().map(|source| &source["serviceAccountToken"]);
+    for token in tokens.filter(|token| !token.is_null()) {
+        if text(token, "/audience").is_empty() {
+            say(format!("{name} is a token of the API server"));
         }
     }
 }
