@@ -14,6 +14,6 @@ pub use bulkhead_node::pool::PoolStore;
 pub use bulkhead_node::pool::{CopyOrder, ExtentPage, Object, ObjectKind, ObjectSpec, PoolInfo, Provisioning};
 pub use pace::Pace;
 pub use pools::Granted;
-pub use secrets::{BackendSecrets, SECRET_BYTES, SIGNED_BYTES, SecretError, Seen, Value, hmac_sha256};
+pub use secrets::{BackendSecrets, SECRET_BYTES, SIGNED_BYTES, SecretError, Seen, Stamp, Value, hmac_sha256};
 pub use state::{Entry, KeyPage, State, StateConfig, StateError};
 pub use transport::{BoxFuture, Transport, TransportError};

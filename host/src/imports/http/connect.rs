@@ -33,6 +33,8 @@ pub(super) struct Connector {
     /// For the way to the proxy: nothing is shown there.
     pub proxy_tls: Arc<ClientConfig>,
     pub proxy: Option<Proxy>,
+    /// Counts up each time that certificates have changed.
+    pub generation: u64,
 }
 
 /// Why there is no connection.

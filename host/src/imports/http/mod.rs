@@ -11,6 +11,7 @@
 //! | `address` | what kind of address is this? |
 //! | `resolve` | names to checked addresses |
 //! | `tls` | whom to trust, and what to show |
+//! | `trust` | the same when files have changed |
 //! | `connect` | one connection: directly or through the proxy |
 //! | `pool` | connections that outlive a call |
 //! | `net` | one request and its answer over a connection, with timeouts and caps |
@@ -35,12 +36,14 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trust;
 
 pub use authorize::{Authorizer, Signed, Unauthorized};
 pub use denied::{Denial, Denials, Reason};
 pub use egress::{Call, Egress, Options};
 pub use error::HttpError;
 pub use headers::is_forbidden;
-pub use net::{Net, NetError, Pem};
+pub use net::{Net, NetError};
 pub use reply::{Body, convert};
 pub use resolve::{Resolve, SystemResolver};
+pub use trust::{Pem, PemFiles};

@@ -8,7 +8,7 @@ use super::{
     reply::{Body, Bounds, Held, bounded},
     resolve::Resolve,
     target::Target,
-    tls,
+    trust::{Pem, PemFiles, Trust},
 };
 use crate::{
     config::{Addresses, HttpSettings, Scheme},
@@ -34,21 +34,12 @@ const BREATH: Duration = Duration::from_secs(1);
 /// Connections on which the host itself asks: it logs in, and asks for credentials.
 const HOST_CONNECTIONS: u32 = 4;
 
-/// Contents of the files that [`HttpSettings`] names. Shows nothing.
-#[derive(Default)]
-pub struct Pem {
-    /// Certificates that are trusted instead of the system's.
-    pub ca: Option<Vec<u8>>,
-    /// The client certificate and its key.
-    pub client: Option<(Vec<u8>, Vec<u8>)>,
-}
-
 /// How the requests of one backend travel. Cheap to clone; clones share connections.
 #[derive(Clone)]
 pub struct Net(Arc<Inner>);
 
 struct Inner {
-    connector: Arc<Connector>,
+    trust: Arc<Trust>,
     pool: Arc<Pool>,
     settings: HttpSettings,
     http1: http1::Builder,
@@ -79,18 +70,19 @@ impl Net {
     /// # Errors
     /// A certificate or key can't be used.
     pub fn new(settings: HttpSettings, pem: &Pem, resolver: Arc<dyn Resolve>) -> Result<Self, NetError> {
-        let client = pem.client.as_ref().map(|(certificate, key)| tls::Identity { certificate, key });
-        let tls = tls::client(pem.ca.as_deref(), client)?;
-        let proxy_tls = match &settings.proxy {
-            Some(_) => tls::client(pem.ca.as_deref(), None)?,
-            None => tls.clone(),
-        };
-        let connector = Arc::new(Connector { resolver, tls, proxy_tls, proxy: settings.proxy.clone() });
+        let trust = Trust::new(pem, resolver, settings.proxy.clone())?;
         let head = usize::try_from(settings.max_headers).unwrap_or(usize::MAX);
         let mut http1 = http1::Builder::new();
         http1.max_header_size(head).max_buf_size(head.saturating_mul(2).max(64 << 10));
         let pool = Pool::new(settings.max_connections);
-        Ok(Self(Arc::new(Inner { connector, pool, settings, http1, handle: Handle::current() })))
+        Ok(Self(Arc::new(Inner { trust, pool, settings, http1, handle: Handle::current() })))
+    }
+
+    /// Looks from now on whether these files have changed, which held what it was made with.
+    #[must_use]
+    pub fn watching(self, files: Arc<dyn PemFiles>) -> Self {
+        self.0.trust.watch(files);
+        self
     }
 
     pub(super) fn settings(&self) -> &HttpSettings {
@@ -125,10 +117,11 @@ impl Net {
             *request.uri_mut() = path.map(http::Uri::from).unwrap_or_default();
         }
         let host = || target.to_string();
+        let connector = self.0.trust.connector().await;
         loop {
-            let mut conn = match self.0.pool.take(&trip.key) {
+            let mut conn = match self.0.pool.take(&trip.key, connector.generation) {
                 Some(conn) => conn,
-                None => self.open(trip).await?,
+                None => self.open(trip, &connector).await?,
             };
             let end = trip.deadline.min(Instant::now() + trip.first_byte);
             let sent = timeout_at(end.into(), conn.sender.try_send_request(request)).await;
@@ -150,14 +143,14 @@ impl Net {
         }
     }
 
-    async fn open(&self, trip: &Trip) -> Result<Conn, NoConnection> {
+    async fn open(&self, trip: &Trip, connector: &Connector) -> Result<Conn, NoConnection> {
         let late = || HttpError::ConnectTimeout(trip.key.target.to_string());
         let end = trip.deadline.min(Instant::now() + trip.connect);
         let opening = async {
             let permit = self.0.pool.socket().await.ok_or_else(late)?;
             let Key { target, addresses, proxied } = &trip.key;
             let time = end.saturating_duration_since(Instant::now());
-            let stream = self.0.connector.connect(target, *addresses, *proxied, time).await?;
+            let stream = connector.connect(target, *addresses, *proxied, time).await?;
             let shaken = self.0.http1.handshake(stream).await;
             let (sender, connection) = shaken.map_err(|e| HttpError::of_exchange(&target.to_string(), &e))?;
             let task = self.0.handle.spawn(async move {
@@ -166,7 +159,7 @@ impl Net {
                 drop(permit);
             });
             let task = AbortOnDropHandle::new(task);
-            Ok(Conn { key: trip.key.clone(), sender, reused: false, _task: task })
+            Ok(Conn { key: trip.key.clone(), sender, generation: connector.generation, reused: false, _task: task })
         };
         timeout_at(end.into(), opening).await.map_err(|_| late())?
     }
@@ -197,9 +190,9 @@ impl Net {
     /// How the host itself sends requests, over connections of its own: one that is made while a guest's request waits for it must
     /// not wait for that one's place. They go wherever the operator says; what is near is never asked by way of the proxy.
     pub fn transport(&self) -> Arc<dyn Transport> {
-        let Inner { connector, settings, http1, handle, .. } = &*self.0;
+        let Inner { trust, settings, http1, handle, .. } = &*self.0;
         Arc::new(HostNet(Net(Arc::new(Inner {
-            connector: connector.clone(),
+            trust: trust.clone(),
             pool: Pool::new(HOST_CONNECTIONS),
             settings: settings.clone(),
             http1: http1.clone(),

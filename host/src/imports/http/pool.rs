@@ -31,6 +31,8 @@ pub(super) struct Key {
 pub(super) struct Conn {
     pub key: Key,
     pub sender: SendRequest<Body>,
+    /// Of what it was made with.
+    pub generation: u64,
     /// It has served a request before.
     pub reused: bool,
     /// Drives it, and holds its place among the sockets until it is closed.
@@ -69,10 +71,10 @@ impl Pool {
         self.slots.clone().acquire_owned().await.ok()
     }
 
-    /// The connection that was used last, if one is there.
-    pub fn take(&self, key: &Key) -> Option<Conn> {
+    /// The connection that was used last, if one is there that was made with what counts now. Those of before are closed.
+    pub fn take(&self, key: &Key, generation: u64) -> Option<Conn> {
         let mut idle = self.idle();
-        idle.retain(|(since, conn)| since.elapsed() < IDLE && conn.sender.is_ready());
+        idle.retain(|(since, conn)| since.elapsed() < IDLE && conn.sender.is_ready() && conn.generation >= generation);
         let at = idle.iter().rposition(|(_, conn)| conn.key == *key)?;
         idle.remove(at).map(|(_, conn)| conn)
     }

@@ -5,9 +5,10 @@ use super::{
     denied::Reason,
     egress::{Egress, Options},
     error::HttpError,
-    net::{Net, Pem},
+    net::Net,
     reply::Body,
     resolve::Resolve,
+    trust::Pem,
 };
 use crate::{
     config::{AddressKind, Addresses, HostPattern, HttpGrant, HttpSettings, Place, Proxy, Scheme},

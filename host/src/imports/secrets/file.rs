@@ -18,11 +18,12 @@ pub(super) struct SecretFile {
 }
 
 /// What tells one state of a file from another: device, inode, size, and the times of the last changes, in nanoseconds.
-#[derive(PartialEq, Eq)]
-struct Stamp([u64; 3], [i64; 4]);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp([u64; 3], [i64; 4]);
 
 impl Stamp {
-    fn of(m: &Metadata) -> Self {
+    /// Of a file that is as this says.
+    pub fn of(m: &Metadata) -> Self {
         Self([m.dev(), m.ino(), m.size()], [m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec()])
     }
 }

@@ -8,6 +8,7 @@ mod file;
 use crate::config::{SecretSource, SecretsGrant};
 use bulkhead_domain::mask::mask;
 use file::SecretFile;
+pub use file::Stamp;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::{

@@ -3,7 +3,10 @@
 use super::{at, caller, localhost, outcome, serving};
 use crate::sandboxed;
 use bulkhead_tests::web::{Pki, Web};
-use std::sync::atomic::Ordering::SeqCst;
+use std::{
+    sync::atomic::Ordering::SeqCst,
+    time::{Duration, Instant},
+};
 
 const CA: &str = "ca: pki/ca.pem";
 const CLIENT: &str = "clientCertificate: { certificate: pki/client.pem, key: pki/client.key }";
@@ -59,6 +62,54 @@ fn a_client_certificate_is_shown_if_there_is_one() {
         }
         assert_eq!(web.seen.certificates.load(SeqCst), 1, "one handshake serves five calls");
         assert_eq!(web.heads().len(), 5);
+    });
+}
+
+#[test]
+fn certificates_that_are_replaced_count_without_a_restart() {
+    sandboxed(async |s| {
+        let (pki, next) = (Pki::new(), Pki::new());
+        let dir = s.dir("pki");
+        pki.write(&dir);
+        let (old, new) = (Web::tls(&pki, true).await, Web::tls(&next, true).await);
+        let grants = [localhost("https", old.port), localhost("https", new.port)];
+        let host = serving(&s, caller(grants, &format!("{{ {CA}, {CLIENT} }}")));
+        let client = host.client().await;
+        let get = async |port: u16| {
+            outcome(&client, &[("scheme", "https"), ("authority", &at(port)), ("path", "/echo")]).await
+        };
+        // The files are looked at once a second.
+        let eventually = async |port: u16, wanted: &str| {
+            let start = Instant::now();
+            loop {
+                let got = get(port).await;
+                if got.starts_with(wanted) {
+                    return;
+                }
+                assert!(start.elapsed() < Duration::from_secs(10), "{port}: {got}, not {wanted}\n{}", host.log());
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        assert_eq!(get(old.port).await, "status 200");
+        assert!(get(new.port).await.starts_with("error"));
+        // What can't be used changes nothing, and is said once.
+        std::fs::write(dir.join("ca.pem"), "nonsense").unwrap();
+        let warned = || host.log().matches("can't be used; those read before are kept").count();
+        let start = Instant::now();
+        while warned() == 0 {
+            assert!(start.elapsed() < Duration::from_secs(10), "{}", host.log());
+            assert_eq!(get(old.port).await, "status 200");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        assert_eq!(get(old.port).await, "status 200");
+        assert_eq!(warned(), 1, "{}", host.log());
+        assert_eq!(old.connections(), 1, "the connection of before is kept");
+        // The new ones count for all connections, also those that are open.
+        next.write(&dir);
+        eventually(new.port, "status 200").await;
+        eventually(old.port, "error ErrorCode::TlsCertificateError").await;
+        assert_eq!(new.seen.certificates.load(SeqCst), 1, "the new client certificate is shown");
     });
 }
 
