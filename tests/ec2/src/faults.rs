@@ -27,11 +27,13 @@ pub enum Fault {
     Flood,
     /// The request is done, and there is no reply for a long time.
     Hang,
+    /// The body gets another on its way: moto refuses the signature, and nothing is done.
+    Tampered,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::LostReply,
         Self::LostRequest,
         Self::Throttle,
@@ -42,6 +44,7 @@ impl Fault {
         Self::Truncated,
         Self::Flood,
         Self::Hang,
+        Self::Tampered,
     ];
 
     /// Its name in JSON.
@@ -49,9 +52,9 @@ impl Fault {
         serde_json::to_value(self).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
     }
 
-    /// Whether moto gets to see the request.
+    /// Whether the request is done.
     pub fn has_effect(self) -> bool {
-        !matches!(self, Self::LostRequest | Self::Throttle | Self::ErrorBefore)
+        !matches!(self, Self::LostRequest | Self::Throttle | Self::ErrorBefore | Self::Tampered)
     }
 }
 

@@ -184,7 +184,7 @@ async fn send(reply: Reply, fault: Option<Fault>, settings: &Settings) -> io::Re
     let lost = |why| Err(io::Error::other(why));
     let (mut reply, mut body) = (reply, None);
     match fault {
-        None | Some(Fault::Throttle | Fault::ErrorBefore) => {}
+        None | Some(Fault::Throttle | Fault::ErrorBefore | Fault::Tampered) => {}
         Some(Fault::LostReply | Fault::LostRequest) => return lost("lost on purpose"),
         Some(Fault::Hang) => {
             tokio::time::sleep(Duration::from_millis(settings.hang_ms)).await;
@@ -280,6 +280,12 @@ impl Core {
         if Authorization::of(&incoming.headers).is_none() {
             // moto breaks on it.
             return Reply::error(403, "MissingAuthenticationToken", "The request must be signed.");
+        }
+        if *fault == Some(Fault::Tampered) {
+            let body = [&incoming.body, &b"&DryRun=false"[..]].concat().into();
+            let mut tampered = Incoming { body, ..incoming.clone() };
+            tampered.headers.remove("content-length");
+            return self.past_the_rules(&tampered).await;
         }
         if incoming.service != "ec2" || !self.is_signed(incoming) {
             return self.past_the_rules(incoming).await;

@@ -33,8 +33,8 @@ pub struct Kind {
     pub user: &'static str,
     /// Secret key in place of that user's.
     pub wrong_key: bool,
-    /// More of the auth profile, in YAML.
-    pub profile: String,
+    /// Role of moto that the host assumes with that key, of the token service behind the proxy.
+    pub role: Option<&'static str>,
     /// `limits` of the driver.
     pub limits: &'static str,
     /// `--mode`.
@@ -49,7 +49,7 @@ impl Default for Kind {
             settings: at_once(),
             user: "driver",
             wrong_key: false,
-            profile: String::new(),
+            role: None,
             limits: "callTimeout: 60s\nconcurrency: 64",
             mode: "controller",
             alone: false,
@@ -60,16 +60,10 @@ impl Default for Kind {
 impl Rig {
     /// None where moto isn't there, which is said; with CI=true that is a failure.
     pub fn new(kind: Kind) -> Option<Self> {
-        Self::with(|_| kind)
-    }
-
-    /// As [`Rig::new`], where what differs depends on what moto has.
-    pub fn with(kind: impl FnOnce(&Moto) -> Kind) -> Option<Self> {
         if !available() {
             return None;
         }
         let moto = Moto::start().unwrap();
-        let kind = kind(&moto);
         let turn = (!kind.alone).then(|| TURN.read().unwrap_or_else(PoisonError::into_inner));
         let sandbox = Sandbox::enter();
         let record = sandbox.path().join("record.jsonl");
@@ -119,6 +113,11 @@ fn builder(sandbox: &Sandbox, moto: &Moto, proxy: &Proxy, kind: &Kind) -> HostBu
     }
     let file = |name: &str| sandbox.path().join(name).display().to_string();
     let region = &moto.facts.region;
+    // Through the proxy, which so learns the keys that come.
+    let role = kind.role.map_or_else(String::new, |role| {
+        let (role, port) = (&moto.facts.roles[role], proxy.port());
+        format!("assumeRole: {{ roleArn: \"{role}\", sessionName: bulkhead-tests, stsEndpoint: \"http://127.0.0.1:{port}\" }}")
+    });
     let driver = Driver {
         access: vec!["local-device"],
         config: format!(
@@ -131,7 +130,7 @@ fn builder(sandbox: &Sandbox, moto: &Moto, proxy: &Proxy, kind: &Kind) -> HostBu
              region: {region}\n    credentials: [{{ type: static, accessKeyId: key-id, secretAccessKey: key }}]\n    {}",
             file("key-id"),
             file("key"),
-            kind.profile
+            role
         ),
         requests: vec![format!(
             "{{ scheme: http, host: 127.0.0.1, port: {}, methods: [POST], auth: aws, addresses: [loopback] }}",

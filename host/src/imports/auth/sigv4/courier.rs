@@ -3,10 +3,10 @@
 use super::super::error::{AuthErrorKind, Problem};
 use super::{
     keys::Keys,
-    sign::{Scope, sign},
+    sign::{Scope, hash, sign},
 };
 use crate::imports::{BackendSecrets, Transport, TransportError};
-use http::{StatusCode, Uri, request::Parts, uri::PathAndQuery};
+use http::{HeaderValue, Method, StatusCode, Uri, header, request::Parts, uri::PathAndQuery};
 use hyper::body::Bytes;
 use reqsign_aws_v4::Credential;
 use reqsign_core::{Context, Error, ErrorKind, FileRead, HttpSend, Result, SignRequest, time::Timestamp};
@@ -24,8 +24,17 @@ pub(super) struct Courier {
     secrets: BackendSecrets,
     /// Scheme and authority to go to instead of those that the library knows.
     endpoint: Option<String>,
+    /// Signs what is sent.
+    signer: Option<TokenServiceSigner>,
     deadline: Instant,
     last: Arc<Mutex<Last>>,
+}
+
+/// Signs requests to the token service of a region.
+#[derive(Debug, Clone)]
+struct TokenServiceSigner {
+    keys: Keys,
+    region: String,
 }
 
 /// How the latest request ended: the library's errors don't tell.
@@ -50,7 +59,12 @@ impl Courier {
         deadline: Instant,
     ) -> Self {
         let (transport, secrets) = (transport.clone(), secrets.clone());
-        Self { transport, secrets, endpoint, deadline, last: Arc::default() }
+        Self { transport, secrets, endpoint, signer: None, deadline, last: Arc::default() }
+    }
+
+    /// Signs what is sent, for the token service of this region.
+    pub(super) fn signing(self, keys: &Keys, region: &str) -> Self {
+        Self { signer: Some(TokenServiceSigner { keys: keys.clone(), region: region.to_owned() }), ..self }
     }
 
     /// What the library gets to see of the world.
@@ -89,8 +103,13 @@ impl Courier {
 
 impl HttpSend for Courier {
     async fn http_send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>> {
-        let (mut parts, body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
         parts.uri = self.redirected(&parts.uri)?;
+        if let Some(signer) = &self.signer {
+            body = post(&mut parts, body)?;
+            let scope = Scope { service: "sts", region: &signer.region };
+            sign(&mut parts, &hash(&body), &signer.keys, scope, Timestamp::now()).map_err(Error::request_invalid)?;
+        }
         let place = super::super::exchange::place(&parts.uri);
         let sent = self.transport.send(http::Request::from_parts(parts, body.into()), self.deadline).await;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,29 +136,33 @@ impl FileRead for Courier {
     }
 }
 
-/// Signs what the library sends to the token service, for the place where it really goes.
-#[derive(Debug)]
-pub(super) struct TokenServiceSigner {
-    pub courier: Courier,
-    pub region: String,
+/// What the library would ask with GET and a query becomes a POST of the same form, as AWS's own SDKs send it: not every server that
+/// speaks the token service's language verifies the other way, and what is in a URL gets into logs.
+fn post(parts: &mut Parts, body: Bytes) -> Result<Bytes> {
+    let Some(query) = parts.uri.query().filter(|_| body.is_empty()) else { return Ok(body) };
+    let form = Bytes::copy_from_slice(query.as_bytes());
+    let mut uri = parts.uri.clone().into_parts();
+    uri.path_and_query = Some(parts.uri.path().parse().map_err(|_| Error::request_invalid("no path"))?);
+    parts.uri = Uri::from_parts(uri).map_err(|_| Error::request_invalid("no URL"))?;
+    parts.method = Method::POST;
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    Ok(form)
 }
 
-impl SignRequest for TokenServiceSigner {
+/// What the library hands over to be signed is not what is sent: the courier signs that.
+#[derive(Debug)]
+pub(super) struct Unsigned;
+
+impl SignRequest for Unsigned {
     type Credential = Credential;
 
     async fn sign_request(
         &self,
         _: &Context,
-        parts: &mut Parts,
-        credential: Option<&Credential>,
+        _: &mut Parts,
+        _: Option<&Credential>,
         _: Option<Duration>,
     ) -> Result<()> {
-        let credential =
-            credential.ok_or_else(|| Error::credential_invalid("there are no keys to assume a role with"))?;
-        parts.uri = self.courier.redirected(&parts.uri)?;
-        let hash = parts.headers.get("x-amz-content-sha256").and_then(|hash| hash.to_str().ok()).map(str::to_owned);
-        let hash = hash.ok_or_else(|| Error::unexpected("the library didn't say what the body's hash is"))?;
-        let scope = Scope { service: "sts", region: &self.region };
-        sign(parts, &hash, &Keys::of(credential), scope, Timestamp::now()).map_err(Error::request_invalid)
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Where keys come from: secrets, a web identity, the machine's own role, and a role that is assumed with those.
 
 use super::super::error::Problem;
-use super::courier::{Courier, TokenServiceSigner};
+use super::courier::{Courier, Unsigned};
 use crate::{
     config::{self, CredentialSource, Role},
     imports::{BackendSecrets, Transport, secrets::Value},
@@ -199,16 +199,10 @@ impl Chain {
     }
 
     async fn assume(&self, role: &Role, keys: &Keys, deadline: Instant) -> Result<Keys, Problem> {
-        let courier = Courier::new(&self.transport, &self.secrets, role.sts_endpoint.clone(), deadline);
-        let text = |value: &Value| value.text().map(str::to_owned);
-        let secret =
-            text(&keys.secret).ok_or_else(|| Problem::unauthenticated("the secret access key is not UTF-8"))?;
-        let mut source = StaticCredentialProvider::new(&keys.id, &secret);
-        if let Some(token) = keys.token.as_ref().and_then(text) {
-            source = source.with_session_token(&token);
-        }
-        let signer = TokenServiceSigner { courier: courier.clone(), region: self.config.region.clone() };
-        let signer = Signer::new(courier.context(), source, signer);
+        let courier = Courier::new(&self.transport, &self.secrets, role.sts_endpoint.clone(), deadline)
+            .signing(keys, &self.config.region);
+        // The library wants keys to hand to the signer, which does not look at them.
+        let signer = Signer::new(courier.context(), StaticCredentialProvider::new(&keys.id, "none"), Unsigned);
         let mut provider = AssumeRoleCredentialProvider::new(role.arn.clone(), signer)
             .with_role_session_name(role.session_name.clone())
             .with_duration_seconds(seconds(role.duration))

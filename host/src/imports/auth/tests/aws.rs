@@ -191,7 +191,14 @@ async fn a_role_is_assumed_with_other_keys() {
     for _ in 0..3 {
         assert_eq!(bench.call("role", &ec2, "x").await, Ok(200));
     }
-    assert_eq!(sts.received("/").len(), 1);
+    let received = sts.received("/");
+    assert_eq!(
+        (received.len(), &received[0].parts.method, received[0].parts.uri.query()),
+        (1, &http::Method::POST, None)
+    );
+    assert_eq!(received[0].header("content-type"), "application/x-www-form-urlencoded");
+    let said = bench.secrets.seen().mask("assumed-planted-key assumed-planted-token", []);
+    assert_eq!(said, "<redacted> <redacted>");
     let bench = Bench::new(&[("role", profile(vec![secrets(None)], Some(role(sts.url("")))))]);
     bench.rotate("key", "a-wrong-key-4711");
     let result = bench.call("role", &ec2, "x").await;
