@@ -1,12 +1,13 @@
 //! A CSI client over a unix socket, with the requests that tests make again and again.
 
+use crate::{Channel, secrets};
 use bulkhead_proto::v1::{
     self, controller_client::ControllerClient, identity_client::IdentityClient, node_client::NodeClient,
 };
 use std::path::{Path, PathBuf};
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
-/// All services of one driver.
+/// All services of one driver. What is called by its own methods carries planted secrets, where CSI has a place for them.
 #[derive(Debug, Clone)]
 pub struct Client {
     /// Identity.
@@ -112,15 +113,17 @@ impl Client {
         parent.join("mount").to_str().expect("UTF-8").to_owned()
     }
 
-    /// CreateVolume.
+    /// CreateVolume; with planted secrets, if it has none.
     pub async fn create(&self, request: v1::CreateVolumeRequest) -> Result<v1::Volume, Status> {
+        let secrets = if request.secrets.is_empty() { secrets::of_request() } else { request.secrets };
+        let request = v1::CreateVolumeRequest { secrets, ..request };
         let reply = self.controller.clone().create_volume(request).await?;
         Ok(reply.into_inner().volume.expect("a volume"))
     }
 
     /// DeleteVolume.
     pub async fn delete(&self, volume_id: &str) -> Result<(), Status> {
-        let request = v1::DeleteVolumeRequest { volume_id: volume_id.into(), ..Default::default() };
+        let request = v1::DeleteVolumeRequest { volume_id: volume_id.into(), secrets: secrets::of_request() };
         self.controller.clone().delete_volume(request).await.map(drop)
     }
 
@@ -131,6 +134,7 @@ impl Client {
             staging_target_path: self.staging(&volume.volume_id),
             volume_capability: Some(capability),
             volume_context: volume.volume_context.clone(),
+            secrets: secrets::of_request(),
             ..Default::default()
         };
         self.node.clone().node_stage_volume(request).await.map(drop)
@@ -159,6 +163,7 @@ impl Client {
             volume_capability: Some(capability),
             readonly,
             volume_context: volume.volume_context.clone(),
+            secrets: secrets::of_request(),
             ..Default::default()
         };
         self.node.clone().node_publish_volume(request).await?;
@@ -183,7 +188,7 @@ impl Client {
             volume_id: volume_id.into(),
             capacity_range: Some(v1::CapacityRange { required_bytes: bytes, limit_bytes: 0 }),
             volume_capability: Some(capability),
-            ..Default::default()
+            secrets: secrets::of_request(),
         };
         Ok(self.controller.clone().controller_expand_volume(request).await?.into_inner())
     }
@@ -194,6 +199,7 @@ impl Client {
             volume_id: volume_id.into(),
             volume_path: path.into(),
             capacity_range: Some(v1::CapacityRange { required_bytes: bytes, limit_bytes: 0 }),
+            secrets: secrets::of_request(),
             ..Default::default()
         };
         Ok(self.node.clone().node_expand_volume(request).await?.into_inner().capacity_bytes)
@@ -228,5 +234,5 @@ pub async fn connect_as(endpoint: tonic::transport::Endpoint, socket: &Path) -> 
         let socket = socket.clone();
         async move { Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(tokio::net::UnixStream::connect(socket).await?)) }
     });
-    endpoint.connect_with_connector(connector).await.expect("a connection")
+    Channel::over(endpoint.connect_with_connector(connector).await.expect("a connection"))
 }

@@ -1,6 +1,6 @@
 //! A host process, its config and its sockets.
 
-use crate::{Client, Driver, Sandbox};
+use crate::{Client, Driver, Sandbox, secrets};
 use std::{
     fmt::Write as _,
     fs,
@@ -42,7 +42,8 @@ pub struct HostBuilder {
     pub drivers: Vec<Driver>,
     /// `--mode`.
     pub mode: &'static str,
-    /// Environment of the process.
+    /// Environment of the process. `BULKHEAD_LOG` is `trace` where nothing else is said: what is measured, and what is killed
+    /// thousands of times, says less.
     pub env: Vec<(String, String)>,
     /// `--log-format`.
     pub log_format: &'static str,
@@ -207,24 +208,30 @@ impl HostBuilder {
         let config = self.write_config();
         let log = self.root.join("host.log");
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).expect("the log");
+        let begins = file.metadata().expect("the log").len();
         let child = Command::new(binary())
             .args(["serve", "--log-format", self.log_format, "--mode", self.mode])
             .args(self.keep_going.then_some("--keep-going"))
             .arg("--config")
             .arg(config)
+            .env("BULKHEAD_LOG", "trace")
             .envs(self.env.iter().map(|(k, v)| (k, v)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()
             .expect("the host starts");
-        Host { child, builder: self.clone(), log }
+        Host { child, builder: self.clone(), log, begins, answered: vec![] }
     }
 
     /// Runs `bulkhead ARGS CONFIG` to its end: status, standard output, standard error.
     pub fn run(&self, args: &[&str]) -> (ExitStatus, String, String) {
         let config = self.write_config();
-        run_with_timeout(Command::new(binary()).args(args).arg(config).envs(self.env.iter().map(|(k, v)| (k, v))))
+        let ended =
+            run_with_timeout(Command::new(binary()).args(args).arg(config).envs(self.env.iter().map(|(k, v)| (k, v))));
+        secrets::assert_none(&secrets::in_bytes("standard output", ended.1.as_bytes()));
+        secrets::assert_none(&secrets::in_bytes("standard error", ended.2.as_bytes()));
+        ended
     }
 }
 
@@ -269,12 +276,17 @@ pub fn run_with_patience(command: &mut Command, patience: Duration) -> (ExitStat
     (status, out.join().expect("stdout"), err.join().expect("stderr"))
 }
 
-/// A host that runs. Killed when dropped.
+/// A host that runs. Killed when dropped; then its log, its state directory and what it answered over HTTP are searched for
+/// planted secrets ([`secrets::plant`]), and the test fails if one is found.
 #[derive(Debug)]
 pub struct Host {
     child: Child,
     builder: HostBuilder,
     log: PathBuf,
+    /// How long the log was when it was started: others have been searched for what comes before.
+    begins: u64,
+    /// What was found in its answers over HTTP.
+    answered: Vec<secrets::Finding>,
 }
 
 impl Host {
@@ -324,6 +336,7 @@ impl Host {
 
     /// Sends SIGTERM and waits.
     pub fn stop(mut self) -> ExitStatus {
+        self.ask();
         self.signal(rustix::process::Signal::TERM);
         self.wait()
     }
@@ -335,12 +348,33 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Searches what it answers over HTTP, while it runs.
+    fn ask(&mut self) {
+        if let (Some(port), Ok(None)) = (self.builder.health, self.child.try_wait()) {
+            self.answered.extend(secrets::over_http(port));
+        }
+    }
+
+    /// Planted secrets in its log, in its state directory and in what it has answered over HTTP.
+    ///
+    /// # Panics
+    /// The log or the directory can't be read.
+    pub fn secrets(&self) -> Vec<secrets::Finding> {
+        let log = secrets::in_file(&self.log, self.begins);
+        [log, secrets::below(&self.builder.state()), self.answered.clone()].concat()
+    }
+}
+
 impl Drop for Host {
     fn drop(&mut self) {
+        self.ask();
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- log of the host ---\n{}", self.log());
+            return;
         }
+        secrets::assert_none(&self.secrets());
     }
 }

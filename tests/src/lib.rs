@@ -1,5 +1,6 @@
 //! What the tests of several tiers share: a sandbox, a host process in it, clients, and components to load.
 
+mod channel;
 pub mod client;
 pub mod components;
 mod driver;
@@ -11,11 +12,13 @@ pub mod pernode;
 pub mod raw;
 pub mod sandbox;
 pub mod sanity;
+pub mod secrets;
 pub mod skips;
 pub mod snapshot;
 mod snapshots;
 pub mod web;
 
+pub use channel::Channel;
 pub use client::Client;
 pub use driver::Driver;
 pub use host::{Host, HostBuilder};

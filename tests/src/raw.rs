@@ -1,11 +1,11 @@
 //! gRPC calls with any bytes as the message: what a hostile client sends, and what a test makes from descriptors.
 
+use crate::Channel;
 use prost_reflect::bytes::{Buf, BufMut};
 use tonic::{
     Request, Status,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     codegen::http,
-    transport::Channel,
 };
 
 struct Bytes;

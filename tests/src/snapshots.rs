@@ -37,7 +37,7 @@ impl Client {
     }
 
     /// The group controller service.
-    pub fn groups(&self) -> GroupControllerClient<tonic::transport::Channel> {
+    pub fn groups(&self) -> GroupControllerClient<crate::Channel> {
         GroupControllerClient::new(self.channel.clone())
     }
 

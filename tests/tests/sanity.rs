@@ -8,6 +8,7 @@ use bulkhead_tests::{
     pernode::per_node,
     sandbox::can_mount,
     sanity::program,
+    secrets,
     skips::{Mode, compare, listed, states},
 };
 use std::{
@@ -80,12 +81,16 @@ fn run(mode: Mode, bytes: u64, shape: &Shape) {
             .arg(format!("-csi.testvolumeaccesstype={}", mode.name()))
             .arg(format!("-csi.testvolumesize={bytes}"))
             .arg(format!("-csi.testvolumeexpandsize={}", 2 * bytes))
+            .arg(format!("-csi.secrets={}", secrets::file(sandbox.path()).display()))
             .arg("-csi.testnodevolumeattachlimit")
             .arg(format!("-csi.testvolumemutableparameters={}", directory.join("mutable.yaml").display()))
             .arg(format!("-ginkgo.json-report={}", report.display()))
             .arg("-ginkgo.no-color"),
     );
     let report = fs::read_to_string(&report).unwrap_or_else(|e| panic!("no report: {e}\n{stdout}\n{stderr}"));
+    for (place, said) in [("the report", &report), ("standard output", &stdout), ("standard error", &stderr)] {
+        secrets::assert_none(&secrets::in_bytes(place, said.as_bytes()));
+    }
     let list = directory.join(shape.skipped).display().to_string();
     let listed = listed(&fs::read_to_string(&list).unwrap(), mode).unwrap_or_else(|e| panic!("{list}: {e}"));
     let states = states(&report).unwrap();

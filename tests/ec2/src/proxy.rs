@@ -124,6 +124,11 @@ impl Proxy {
         self.core.stats().reset();
     }
 
+    /// Every key that it knows: users', and those of assumed roles.
+    pub fn keys(&self) -> Vec<Credentials> {
+        lock(&self.core.keys).values().cloned().collect()
+    }
+
     /// Makes a key known that was not had through the proxy: requests with unknown keys meet no rules.
     pub fn learn(&self, key: Credentials) {
         self.core.learn(key);

@@ -5,6 +5,7 @@ use bulkhead_proto::v1;
 use bulkhead_tests::{
     Client, Driver, HostBuilder, Sandbox,
     client::{Use, capability, create_request},
+    secrets::plant,
 };
 use std::{collections::BTreeMap, fs};
 use tonic::{Code, Status};
@@ -13,6 +14,7 @@ const PLANTED: &str = "pl4nted/\"s3cret\"&%";
 
 fn keeper(sandbox: &Sandbox, grants: &str) -> Driver {
     let file = sandbox.path().join("array-password");
+    plant(PLANTED);
     if !file.exists() {
         fs::write(&file, format!("{PLANTED}\n")).unwrap();
     }
@@ -29,6 +31,7 @@ async fn create(
     secrets: &[(&str, &str)],
 ) -> Result<BTreeMap<String, String>, Status> {
     let mut request = create_request("v", 1 << 20, Use::Mount(""), parameters);
+    secrets.iter().filter(|(_, value)| value.len() > "another".len()).for_each(|(_, value)| plant(value));
     request.secrets = secrets.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
     let volume = client.controller.clone().create_volume(request).await?.into_inner().volume.unwrap();
     Ok(volume.volume_context)
@@ -65,7 +68,8 @@ fn handles_signatures_and_values() {
             "secret \"array-password\" is in the request and in the host's config (backend.secrets): rename one of them"
         );
         // The file is changed: so is the signature.
-        fs::write(s.path().join("array-password"), "rotated").unwrap();
+        plant("rotated-4711");
+        fs::write(s.path().join("array-password"), "rotated-4711").unwrap();
         assert_ne!(signed("array-password", "1").await.unwrap()["signature"], OWN);
         fs::remove_file(s.path().join("array-password")).unwrap();
         let status = signed("array-password", "1").await.unwrap_err();

@@ -13,6 +13,7 @@ mod kubernetes;
 mod lifecycle;
 mod pages;
 mod pernode;
+mod planted;
 mod rules;
 mod scale;
 mod secrets;

@@ -129,6 +129,7 @@ async fn kernel_refuses_flags(ground: &Ground) {
 }
 
 async fn nothing_is_written(sandbox: Rc<Sandbox>, format: &'static str) {
+    bulkhead_tests::secrets::plant(SENTINEL);
     let builder = HostBuilder::new(&sandbox, [Driver { csi: "1.13", ..Driver::local(&sandbox) }]);
     let host = builder.log_format(format).env("BULKHEAD_LOG", "trace").start();
     let ground = Ground::of(sandbox.clone(), host).await;

@@ -4,7 +4,7 @@ use bulkhead_tests::{
     Driver, HostBuilder, Sandbox,
     client::is_serving,
     host::{binary, run_with_patience},
-    pernode,
+    pernode, secrets,
 };
 use serde_json::Value;
 use std::{
@@ -119,7 +119,10 @@ impl Rig {
     /// What the first node's host said when it did not come up again.
     pub fn complaints(&self) -> String {
         let log = self.log(&self.nodes[0]);
-        log.lines().filter(|line| !line.contains(" INFO ")).collect::<Vec<_>>().join("\n")
+        log.lines()
+            .filter(|line| ![" TRACE ", " DEBUG ", " INFO "].iter().any(|level| line.contains(level)))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     fn log(&self, builder: &HostBuilder) -> String {
@@ -147,6 +150,7 @@ impl Rig {
         let report = self.sandbox.path().join("report.json");
         let mut command = Command::new(binary().with_file_name("bulkhead-contract"));
         let work_dir = |n: usize| self.nodes[n].kubelet().join("suite");
+        command.arg("--secrets").arg(secrets::file(self.sandbox.path()));
         command.args(["--endpoint", &endpoint(0), "--work-dir"]).arg(work_dir(0)).arg("--report").arg(&report);
         // What is on each node by itself has no other node.
         if !self.kind.per_node {
@@ -178,6 +182,11 @@ impl Rig {
         }
         let (_, stdout, stderr) = run_with_patience(command.args(arguments), SUITE);
         let text = fs::read_to_string(&report).unwrap_or_else(|e| panic!("no report: {e}\n{stdout}\n{stderr}"));
+        // A proxy's fault may be to tell them.
+        if fault.is_none() {
+            let said = [("its report", &text), ("its standard output", &stdout), ("its standard error", &stderr)];
+            said.iter().for_each(|(place, said)| secrets::assert_none(&secrets::in_bytes(place, said.as_bytes())));
+        }
         _ = fs::remove_file(&report);
         Report(serde_json::from_str(&text).unwrap())
     }
@@ -210,6 +219,10 @@ impl Drop for Rig {
                 eprintln!("--- log of {} ---\n{}", builder.node_id, log.get(tail..).unwrap_or(&log));
             }
         }
+        for builder in &self.nodes {
+            let log = secrets::in_bytes("the log", self.log(builder).as_bytes());
+            secrets::assert_none(&[log, secrets::below(&builder.state())].concat());
+        }
     }
 }
 
@@ -225,7 +238,7 @@ fn restart_script(builder: &HostBuilder) -> String {
     format!(
         "if [ -f {pid} ]; then\n  p=$(cat {pid}); kill -9 $p 2>/dev/null\n  \
          while ! flock -n {lock} true; do sleep 0.01; done\nfi\n\
-         setsid {} serve --config {} >>{log} 2>&1 </dev/null &\necho $! >{pid}\n",
+         BULKHEAD_LOG=trace setsid {} serve --config {} >>{log} 2>&1 </dev/null &\necho $! >{pid}\n",
         binary().display(),
         config.display()
     )

@@ -1,7 +1,7 @@
 //! A controller of the EBS backend and the EC2 behind it.
 
 use bulkhead_ec2::{Moto, Proxy, Rules, Settings, checker, direct, moto::available};
-use bulkhead_tests::{Client, Driver, Host, HostBuilder, Sandbox};
+use bulkhead_tests::{Client, Driver, Host, HostBuilder, Sandbox, secrets};
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -103,9 +103,20 @@ impl Rig {
     }
 }
 
+impl Drop for Rig {
+    fn drop(&mut self) {
+        // Before the host ends and is searched: also what it was given by the token service is secret.
+        for key in self.proxy.keys() {
+            secrets::plant(&key.secret);
+            key.token.iter().for_each(secrets::plant);
+        }
+    }
+}
+
 fn builder(sandbox: &Sandbox, moto: &Moto, proxy: &Proxy, kind: &Kind) -> HostBuilder {
     let key = moto.key(kind.user);
     let secret = if kind.wrong_key { "wrong".repeat(8) } else { key.secret.clone() };
+    secrets::plant(&secret);
     for (name, value) in [("key-id", &key.id), ("key", &secret)] {
         let path = sandbox.path().join(name);
         fs::write(&path, value).unwrap();

@@ -3,7 +3,7 @@
 use crate::rig::{Kind, Rig};
 use bulkhead_tests::{
     host::{binary, run_with_patience},
-    sanity,
+    sanity, secrets,
     skips::{Mode, compare, listed, states},
 };
 use serde_json::Value;
@@ -38,12 +38,14 @@ fn csi_sanity_of_the_controller() {
             .arg(format!("-csi.testvolumesize={}", 10u64 << 30))
             .arg(format!("-csi.testvolumeexpandsize={}", 20u64 << 30))
             .arg(format!("-csi.testvolumemutableparameters={}", mutable.display()))
+            .arg(format!("-csi.secrets={}", secrets::file(rig.sandbox.path()).display()))
             .arg("-ginkgo.skip=Node Service")
             .arg(format!("-ginkgo.json-report={}", report.display()))
             .arg("-ginkgo.no-color"),
         SUITE,
     );
     let report = fs::read_to_string(&report).unwrap_or_else(|e| panic!("no report: {e}\n{stdout}\n{stderr}"));
+    secrets::assert_none(&secrets::in_bytes("the suite's report", report.as_bytes()));
     let states = states(&report).unwrap();
     let file = list("sanity-skipped.txt");
     let listed = listed(&fs::read_to_string(&file).unwrap(), Mode::Block).unwrap();
@@ -71,6 +73,8 @@ fn the_contract_suite_of_the_controller() {
             .args(BEYOND.iter().flat_map(|(case, _)| ["--except", case]))
             .args(["--size", "10GiB", "--jobs", "16", "--work-dir"])
             .arg(rig.builder.kubelet().join("suite"))
+            .arg("--secrets")
+            .arg(secrets::file(rig.sandbox.path()))
             .arg("--report")
             .arg(&report)
             .arg("--parameters")
@@ -88,6 +92,7 @@ fn the_contract_suite_of_the_controller() {
         SUITE,
     );
     let text = fs::read_to_string(&report).unwrap_or_else(|e| panic!("no report: {e}\n{stdout}\n{stderr}"));
+    secrets::assert_none(&secrets::in_bytes("the suite's report", text.as_bytes()));
     let report: Value = serde_json::from_str(&text).unwrap();
     let mut skipped = BTreeMap::new();
     let (mut failed, mut passed) = (vec![], 0);

@@ -11,9 +11,9 @@ use super::{
 use bulkhead_proto::v1::{
     self, group_controller_client::GroupControllerClient, snapshot_metadata_client::SnapshotMetadataClient,
 };
-use bulkhead_tests::{Client, client::capability_with};
+use bulkhead_tests::{Channel, Client, client::capability_with, secrets};
 use std::collections::BTreeMap;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 /// What came back.
 #[derive(Debug, Clone)]
@@ -85,7 +85,7 @@ fn create(c: &Create) -> v1::CreateVolumeRequest {
         mutable_parameters: map(&[("provisioning", c.mutable)]),
         accessibility_requirements: requirement(&c.zones),
         volume_content_source: source.map(|r#type| v1::VolumeContentSource { r#type: Some(r#type) }),
-        ..Default::default()
+        secrets: secrets::of_request(),
     }
 }
 
@@ -154,7 +154,7 @@ impl Caller {
                 Reply::Volume(made.ok_or_else(|| broken("no volume"))?)
             }
             Call::DeleteVolume { volume: volume_id } => {
-                c.delete_volume(v1::DeleteVolumeRequest { volume_id, ..Default::default() }).await?;
+                c.delete_volume(v1::DeleteVolumeRequest { volume_id, secrets: secrets::of_request() }).await?;
                 Reply::Nothing
             }
             Call::Attach { volume: volume_id, node, cap: how, read_only } => {
@@ -164,13 +164,15 @@ impl Caller {
                     node_id: node.into(),
                     volume_capability,
                     readonly: read_only,
+                    secrets: secrets::of_request(),
                     ..Default::default()
                 };
                 Reply::Context(c.controller_publish_volume(request).await?.into_inner().publish_context)
             }
             Call::Detach { volume: volume_id, node } => {
                 let node_id = node.into();
-                let request = v1::ControllerUnpublishVolumeRequest { volume_id, node_id, ..Default::default() };
+                let secrets = secrets::of_request();
+                let request = v1::ControllerUnpublishVolumeRequest { volume_id, node_id, secrets };
                 c.controller_unpublish_volume(request).await?;
                 Reply::Nothing
             }
@@ -180,6 +182,7 @@ impl Caller {
                     volume_capabilities: caps.into_iter().map(cap).collect(),
                     parameters: map(&[("pool", pool), ("type", kind)]),
                     mutable_parameters: map(&[("provisioning", mutable)]),
+                    secrets: secrets::of_request(),
                     ..Default::default()
                 };
                 let answer = c.validate_volume_capabilities(request).await?.into_inner();
@@ -193,13 +196,14 @@ impl Caller {
                     volume_id,
                     capacity_range: range(required, limit),
                     volume_capability: how.map(cap),
-                    ..Default::default()
+                    secrets: secrets::of_request(),
                 };
                 Reply::Expanded(c.controller_expand_volume(request).await?.into_inner())
             }
             Call::Modify { volume: volume_id, key, value } => {
                 let mutable_parameters = map(&[(key, value)]);
-                let request = v1::ControllerModifyVolumeRequest { volume_id, mutable_parameters, ..Default::default() };
+                let secrets = secrets::of_request();
+                let request = v1::ControllerModifyVolumeRequest { volume_id, mutable_parameters, secrets };
                 c.controller_modify_volume(request).await?;
                 Reply::Nothing
             }

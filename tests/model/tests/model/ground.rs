@@ -1,7 +1,7 @@
 //! Where a run takes place: directories, config, the host's process, and what a pod would write.
 
 use bulkhead_domain::node::NodeFacts;
-use bulkhead_tests::{client::is_serving, host};
+use bulkhead_tests::{client::is_serving, host, secrets};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
@@ -123,7 +123,9 @@ drivers:
             }
         };
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
-        command.envs(failpoint.map(|(name, action)| ("BULKHEAD_FAILPOINTS", format!("{name}={action}"))));
+        command
+            .env("BULKHEAD_LOG", "trace")
+            .envs(failpoint.map(|(name, action)| ("BULKHEAD_FAILPOINTS", format!("{name}={action}"))));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.child = Some(child);
         self.failpoint = failpoint;
@@ -270,6 +272,10 @@ fn copy(from: &Path, to: &Path) {
 impl Drop for Ground {
     fn drop(&mut self) {
         self.kill();
+        if self.log_path().exists() {
+            let found = [secrets::in_file(&self.log_path(), 0), secrets::below(&self.root.join("state"))].concat();
+            secrets::assert_none(&found);
+        }
         // What a failed run left mounted, the sandbox takes away first.
         if self.executor == Executor::Recording || !std::thread::panicking() {
             let _ = fs::remove_dir_all(&self.root);

@@ -158,7 +158,7 @@ async fn inside_the_host(sandbox: &Sandbox, calls: usize, pause: Duration) -> Re
     let host = HostBuilder::new(sandbox, [example()]).env("BULKHEAD_LOG", "debug").start();
     pin(CLIENT_CORE)?;
     let before = host.log().len();
-    create(&host.client().await.channel, calls, pause, |_| "pvc".into()).await?;
+    create(host.client().await.channel.bare(), calls, pause, |_| "pvc".into()).await?;
     let log = host.log();
     let took = |line: &str| {
         line.contains("CreateVolume").then(|| line.split_once(" us=")?.1.split(' ').next()?.parse().ok())?
@@ -203,8 +203,8 @@ impl Times {
 }
 
 async fn measure(arguments: &Arguments, sockets: &Sockets, null: &null::Null) -> Result<Vec<Kind>> {
-    let example = connect(&sockets.example).await;
-    let local = connect(&sockets.local).await;
+    let example = connect(&sockets.example).await.bare().clone();
+    let local = connect(&sockets.local).await.bare().clone();
     let names = [
         "null RPC",
         "NodeGetCapabilities",

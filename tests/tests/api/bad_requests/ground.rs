@@ -20,8 +20,9 @@ const WATCHED: [&str; 4] = ["pool", "kubelet", "state", "outside"];
 /// A directory volume, staged and published, an image that is staged, one that is not, and snapshots of that: so there is
 /// something to break.
 pub struct Ground {
-    pub sandbox: Rc<Sandbox>,
+    /// Before the sandbox, in which its log is: fields are dropped in order.
     pub host: Host,
+    pub sandbox: Rc<Sandbox>,
     pub client: Client,
     pub volume: v1::Volume,
     pub target: String,
@@ -56,6 +57,7 @@ pub fn mount_capability() -> v1::VolumeCapability {
 }
 
 pub fn secrets() -> std::collections::BTreeMap<String, String> {
+    bulkhead_tests::secrets::plant(SENTINEL);
     [("password".to_owned(), SENTINEL.to_owned())].into()
 }
 

@@ -10,6 +10,7 @@ mod tls;
 use bulkhead_tests::{
     Client, Driver, Host, HostBuilder, Sandbox,
     client::{Use, create_request},
+    secrets::plant,
 };
 use std::{
     collections::BTreeMap,
@@ -29,6 +30,8 @@ fn caller(requests: impl IntoIterator<Item = String>, http: &str) -> Driver {
 
 /// A host whose controller serves that driver.
 fn serving(sandbox: &Sandbox, driver: Driver) -> Host {
+    // What some of the requests carry.
+    ["planted-header", "planted-path", "planted-query"].iter().for_each(plant);
     HostBuilder::new(sandbox, [driver]).mode("controller").env("BULKHEAD_LOG", "trace").start()
 }
 

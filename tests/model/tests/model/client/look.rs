@@ -7,6 +7,7 @@ use crate::{
     ground::Ground,
 };
 use bulkhead_proto::v1;
+use bulkhead_tests::secrets;
 use std::collections::BTreeMap;
 use tonic::Status;
 
@@ -18,12 +19,16 @@ impl Caller {
                 Reply::Listed(c.controller_get_volume(v1::ControllerGetVolumeRequest { volume_id }).await?.into_inner())
             }
             Call::VolumeHealth { volume: volume_id } => {
-                let request = v1::ControllerGetVolumeHealthRequest { volume_id, ..Default::default() };
+                let request = v1::ControllerGetVolumeHealthRequest { volume_id, secrets: secrets::of_request() };
                 Reply::Health(problems(c.controller_get_volume_health(request).await?.into_inner().volume_health))
             }
             Call::ListVolumes { max } => Reply::Volumes(self.volumes(max).await?),
             Call::ListHealth { max } => {
-                let request = v1::ControllerListVolumeHealthRequest { max_entries: max, ..Default::default() };
+                let request = v1::ControllerListVolumeHealthRequest {
+                    max_entries: max,
+                    secrets: secrets::of_request(),
+                    ..Default::default()
+                };
                 let answer = c.controller_list_volume_health(request).await?.into_inner();
                 Reply::Health(answer.entries.into_iter().flat_map(|health| problems(Some(health))).collect())
             }
@@ -32,7 +37,11 @@ impl Caller {
                 c.list_volumes(request).await.map(|_| Reply::Nothing)?
             }
             Call::BadToken { snapshots: true, token } => {
-                let request = v1::ListSnapshotsRequest { starting_token: token.into(), ..Default::default() };
+                let request = v1::ListSnapshotsRequest {
+                    starting_token: token.into(),
+                    secrets: secrets::of_request(),
+                    ..Default::default()
+                };
                 c.list_snapshots(request).await.map(|_| Reply::Nothing)?
             }
             Call::CreateSnapshot { name, volume, parameter, zone } => {
@@ -41,17 +50,17 @@ impl Caller {
                     name,
                     parameters: map(&[("unknown", if parameter { "x" } else { "" })]),
                     accessibility_requirements: zone.and_then(|zone| requirement(&[zone])),
-                    ..Default::default()
+                    secrets: secrets::of_request(),
                 };
                 let cut = c.create_snapshot(request).await?.into_inner().snapshot;
                 Reply::Snapshot(cut.ok_or_else(|| broken("no snapshot"))?)
             }
             Call::DeleteSnapshot { snapshot: snapshot_id } => {
-                c.delete_snapshot(v1::DeleteSnapshotRequest { snapshot_id, ..Default::default() }).await?;
+                c.delete_snapshot(v1::DeleteSnapshotRequest { snapshot_id, secrets: secrets::of_request() }).await?;
                 Reply::Nothing
             }
             Call::GetSnapshot { snapshot: snapshot_id } => {
-                let request = v1::GetSnapshotRequest { snapshot_id, ..Default::default() };
+                let request = v1::GetSnapshotRequest { snapshot_id, secrets: secrets::of_request() };
                 let found = c.get_snapshot(request).await?.into_inner().snapshot;
                 Reply::Snapshot(found.ok_or_else(|| broken("no snapshot"))?)
             }
@@ -84,7 +93,7 @@ impl Caller {
                 starting_token: token,
                 source_volume_id: volume.into(),
                 snapshot_id: snapshot.into(),
-                ..Default::default()
+                secrets: secrets::of_request(),
             };
             let page = self.client.controller.clone().list_snapshots(request).await?.into_inner();
             page_fits(page.entries.len(), max, &page.next_token)?;
@@ -115,6 +124,7 @@ impl Caller {
                     volume_path: path(&volume, at),
                     volume_id: volume,
                     capacity_range: range(required, limit),
+                    secrets: secrets::of_request(),
                     ..Default::default()
                 };
                 Reply::Bytes(c.node_expand_volume(request).await?.into_inner().capacity_bytes)

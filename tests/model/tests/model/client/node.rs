@@ -7,6 +7,7 @@ use crate::{
     ground::Ground,
 };
 use bulkhead_proto::v1;
+use bulkhead_tests::secrets;
 use std::collections::BTreeMap;
 
 impl Caller {
@@ -30,7 +31,7 @@ impl Caller {
                     volume_context: self.context(&volume).await,
                     publish_context: map(&[("readOnly", if read_only { "true" } else { "false" })]),
                     volume_id: volume,
-                    ..Default::default()
+                    secrets: secrets::of_request(),
                 };
                 c.node_stage_volume(request).await?;
             }
@@ -45,6 +46,7 @@ impl Caller {
                     volume_capability: Some(cap(how)),
                     readonly: read_only,
                     volume_id: volume,
+                    secrets: secrets::of_request(),
                     ..Default::default()
                 };
                 c.node_publish_volume(request).await?;
@@ -63,6 +65,7 @@ impl Caller {
                     readonly: read_only,
                     volume_id: volume,
                     volume_context,
+                    secrets: secrets::of_request(),
                     ..Default::default()
                 };
                 c.node_publish_volume(request).await?;

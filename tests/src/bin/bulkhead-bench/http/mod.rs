@@ -64,7 +64,7 @@ pub async fn table(sandbox: &Sandbox, null: &Null, arguments: &Arguments) -> Res
     pin(SERVER_CORE)?;
     let host = host(sandbox, server.port);
     pin(CLIENT_CORE)?;
-    let ebs = host.client_of(DRIVER).await.channel;
+    let ebs = host.client_of(DRIVER).await.channel.bare().clone();
     let (native, requests) = rehearse(&server, &ebs).await?;
     let (calls, pause) = (arguments.calls, Duration::from_micros(arguments.pause_us));
     let mut rounds: [Vec<(f64, f64)>; ROWS.len()] = Default::default();
