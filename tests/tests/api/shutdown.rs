@@ -141,7 +141,14 @@ fn a_client_that_hangs_up_stops_nothing() {
         until("the work is done", || !s.journal(&s.path().join("state")).is_empty() && held.is_mounted(&s)).await;
         let state = || fs::read_to_string(&s.journal(&s.path().join("state"))[0]).unwrap();
         until("the record says so", || state().contains("\"staged\"")).await;
-        held.client.stage(&held.volume, cap()).await.unwrap();
+        // The lock is released a moment after the record is written.
+        let staged = loop {
+            match held.client.stage(&held.volume, cap()).await {
+                Err(busy) if busy.code() == Code::Aborted => tokio::time::sleep(Duration::from_millis(10)).await,
+                answer => break answer,
+            }
+        };
+        staged.unwrap();
         held.client.unstage(&held.volume.volume_id).await.unwrap();
         s.assert_clean();
     });
