@@ -11,7 +11,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 # One selection of packages everywhere: features, and with them wasmtime, are then resolved and compiled once.
 ALL := --workspace --locked
 
-.PHONY: build host guests image manifests demo test bench e2e lint deny tests tier schema clean setup setup-test
+.PHONY: build host guests image manifests demo test test-vm bench e2e lint deny tests tier schema clean setup setup-test
 
 build: host guests
 
@@ -37,8 +37,14 @@ demo: build
 	@scripts/setup.sh demo
 	@scripts/demo.sh
 
-test: setup-test build lint deny tests
+test: setup-test build lint deny tests test-vm
 	@echo "all checks passed"
+
+# In an emulated machine with Debian's kernel: NFS, NVMe, SCSI, device mapper, which the kernel here may lack. tests/vm/README.md
+test-vm:
+	@scripts/setup.sh vm
+	@scripts/with-toolchain.sh cargo build $(ALL) --bins
+	@scripts/with-toolchain.sh $(BIN)/bulkhead-vm
 
 # A real cluster from Go modules, two nodes and then one, with the manifests of deploy/ and our image: tests/e2e/run.sh. One flow, in a
 # cluster that stays: KEEP=1 tests/e2e/run.sh up per-node, then KEEP=1 tests/e2e/run.sh flows per-node NAME.
@@ -54,7 +60,7 @@ lint:
 deny:
 	scripts/with-toolchain.sh cargo deny --locked check bans licenses sources
 
-# All tiers: units, walls, WIT, node engine, the host over its socket, the contract suite, the model, csi-sanity, moto as EC2, the chart, the image.
+# All tiers: units, walls, WIT, node engine, the host over its socket, the contract suite, the model, csi-sanity, the backend in C, moto as EC2, the chart, the image.
 tests: build
 	scripts/sandbox.sh scripts/with-toolchain.sh cargo test $(ALL) --no-fail-fast
 

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 target=wasm32-unknown-unknown
 out=${BULKHEAD_GUEST_DIR:?}
-packages=(-p bulkhead-local -p bulkhead-ebs -p bulkhead-example -p bulkhead-bad -p bulkhead-group -p bulkhead-caller -p bulkhead-keeper)
+packages=(-p bulkhead-local -p bulkhead-nfs -p bulkhead-ebs -p bulkhead-example -p bulkhead-bad -p bulkhead-group -p bulkhead-caller -p bulkhead-keeper -p bulkhead-facts)
 export PATH="$HOME/.cargo/bin:$PATH"
 
 if [ -d "$(rustc --print target-libdir --target $target 2>/dev/null)" ]; then
@@ -17,7 +17,7 @@ else
 fi
 
 mkdir -p dist/backends
-for core in local ebs example bad group caller keeper; do
+for core in local nfs ebs example bad group caller keeper facts; do
   from=$out/$target/guest/bulkhead_$core.wasm
   to=dist/backends/$core.wasm
   if [ ! -e "$to" ] || [ "$from" -nt "$to" ]; then

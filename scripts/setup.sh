@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing for: build | demo | image | test | e2e. Says what it installs; where it can't, says what to do and fails.
+# Installs what is missing for: build | demo | image | test | vm | e2e. Says what it installs; where it can't, says what to do and fails.
 set -euo pipefail
-purpose=${1:?build, demo, image, test or e2e}
+purpose=${1:?build, demo, image, test, vm or e2e}
 cd "$(dirname "$0")/.."
 export PATH="$HOME/.cargo/bin:/usr/sbin:/sbin:$PATH"
 
@@ -54,7 +54,7 @@ fresh() { # directory
   [ "$(cat "$1/.clone" 2>/dev/null)" != "$PWD" ] || return 0
   say "another clone has used $1: building this one's own packages anew"
   local packages=()
-  for name in bulkhead bulkhead-{domain,node,proto,sdk,componentize,local,ebs,example,bad,group,caller,keeper,tests,contract,model,e2e,ec2}; do packages+=(-p "$name"); done
+  for name in bulkhead bulkhead-{domain,node,proto,sdk,componentize,local,nfs,ebs,example,bad,group,caller,keeper,facts,tests,contract,model,e2e,ec2,vm}; do packages+=(-p "$name"); done
   CARGO_TARGET_DIR=$1 cargo clean --quiet --locked "${packages[@]}"
   CARGO_TARGET_DIR=$1 cargo clean --quiet --locked --profile guest "${packages[@]}" 2>/dev/null || true
   CARGO_TARGET_DIR=$1 cargo clean --quiet --locked --profile guest --target wasm32-unknown-unknown "${packages[@]}" 2>/dev/null || true
@@ -92,8 +92,18 @@ if [ "$purpose" = test ]; then
   scripts/setup-sanity.sh
   # Where there is no Go the chart's tier says so loudly; with CI=true that is a failure.
   scripts/setup-helm.sh >/dev/null || [ "${CI:-}" != true ]
-  # Likewise the ec2 tier where there is no moto.
+  # Likewise the tier of the backend in C where there is no clang for wasm32.
+  scripts/setup-c.sh >/dev/null || [ "${CI:-}" != true ]
+  # And the ec2 tier where there is no moto.
   scripts/setup-moto.sh >/dev/null || [ "${CI:-}" != true ]
+fi
+
+# The test VM: an emulator, and what it boots. Test programs in it use what is installed outside.
+if [ "$purpose" = vm ]; then
+  need mkfs.ext4 e2fsprogs
+  need mkfs.xfs xfsprogs
+  need losetup mount
+  scripts/setup-vm.sh >/dev/null
 fi
 
 # The test cluster: its own programs are built from Go modules, what runs containers for it is Debian's.

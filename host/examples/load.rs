@@ -19,9 +19,8 @@ use bulkhead::{
 use bulkhead_domain::{
     capability::{AccessMode, AccessType, MountAccess, VolumeCapability},
     capacity::CapacityRange,
-    node::NodeFacts,
     request::{CreateVolume, Secrets},
-    volume::Name,
+    volume::{Name, NodeId},
 };
 use std::{
     collections::BTreeMap,
@@ -142,8 +141,8 @@ async fn calling(engine: &Engine, verified: &Verified) -> Result<()> {
         name: "example".into(),
         backend,
         node: None,
-        facts: NodeFacts::default(),
-        directory: Arc::new(Nodes::new(None, None)),
+        node_id: NodeId::parse("node").map_err(|e| anyhow::anyhow!("{e}"))?,
+        directory: Arc::new(Nodes::new(None)),
         controller: true,
         call_timeout: Duration::from_secs(30),
         work: Work::new(engine.runtime()),

@@ -12,6 +12,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 #[derive(Parser)]
@@ -59,6 +60,8 @@ enum Command {
     Schema,
 }
 
+/// At the end: how long threads that still block are waited for.
+const LAST_THREADS: Duration = Duration::from_secs(1);
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
 
@@ -86,16 +89,16 @@ fn command(command: Command) -> Result<(), Failure> {
         Command::Serve { config, mode, keep_going } => {
             bulkhead_node::forbid_core_dumps().map_err(anyhow::Error::from)?;
             let config = load(&config)?;
-            runtime()?.block_on(serve::serve(&config, mode, keep_going))
+            block_on(serve::serve(&config, mode, keep_going))?
         }
         Command::Check { file, mode } => {
             let config = load(&file)?;
-            runtime()?.block_on(serve::check(&config, mode))?;
+            block_on(serve::check(&config, mode))??;
             println!("{}: ok, {} driver(s)", file.display(), config.drivers.len());
             Ok(())
         }
         Command::Inspect { file } => {
-            print!("{}", runtime()?.block_on(inspect::report(&file))?);
+            print!("{}", block_on(inspect::report(&file))??);
             Ok(())
         }
         Command::Schema => {
@@ -107,6 +110,14 @@ fn command(command: Command) -> Result<(), Failure> {
 
 fn load(path: &Path) -> Result<Config, Failure> {
     Config::load(path, &|name| std::env::var(name).ok()).map_err(Failure::Config)
+}
+
+/// Runs a command to its end. A thread that waits for a file system which does not answer is left to the end of the process.
+fn block_on<T>(command: impl Future<Output = T>) -> anyhow::Result<T> {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(command);
+    runtime.shutdown_timeout(LAST_THREADS);
+    Ok(ended)
 }
 
 /// The runtime that serves gRPC. One thread: what computes or blocks moves to the guests' runtime or to blocking threads, and

@@ -4,10 +4,13 @@ use crate::{
     config::grant_snippet,
     imports::Granted,
     loader,
-    wasm::{Compiled, Engine, EngineSettings, Import, Permissions},
+    wasm::{Compiled, Engine, EngineSettings, Import, LoadError, Permissions},
 };
 use anyhow::Context;
-use bulkhead_domain::{offer::Offer, plan::Access};
+use bulkhead_domain::{
+    offer::{Info, Offer},
+    plan::Access,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
@@ -39,11 +42,17 @@ pub async fn report(path: &Path) -> anyhow::Result<String> {
         log_lines: 0,
         node_only: true,
     };
-    let ready = compiled.ready(&engine, permissions).await.with_context(|| format!("{}", path.display()))?;
-    let offer = ready.describe();
+    let (offer, silent) = match compiled.ready(&engine, permissions).await {
+        Ok(ready) => (ready.describe().clone(), None),
+        Err(LoadError::ConfigRefused(why)) => (Offer::of(manifest.exports.clone(), Info::default()), Some(why)),
+        Err(e) => return Err(e).with_context(|| format!("{}", path.display())),
+    };
     let mut out = String::new();
     // Writing to a String can't fail.
-    let _ = write_facts(&mut out, path, size, &digest, offer);
+    let _ = write_facts(&mut out, path, size, &digest, &offer);
+    if let Some(why) = silent {
+        let _ = writeln!(out, "  (it tells its version, its promises and its topology only with a config: {why})");
+    }
     let _ = write_imports(&mut out, &manifest.imports);
     let _ = write_config(&mut out, path, &digest, &manifest.wanted_grants());
     Ok(out)
@@ -57,7 +66,9 @@ fn write_facts(out: &mut String, path: &Path, size: usize, digest: &str, offer: 
     writeln!(out, "{}", path.display())?;
     writeln!(out, "  size        {size} bytes")?;
     writeln!(out, "  digest      sha256:{digest}")?;
-    writeln!(out, "  version     {}", offer.info.vendor_version)?;
+    if !offer.info.vendor_version.is_empty() {
+        writeln!(out, "  version     {}", offer.info.vendor_version)?;
+    }
     writeln!(out, "offers")?;
     writeln!(out, "  interfaces  {}", names(offer.interfaces.iter().map(|i| i.name())))?;
     writeln!(out, "  plugin      {}", names(offer.plugin_capabilities().iter().map(|c| c.name())))?;

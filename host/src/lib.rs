@@ -15,6 +15,7 @@
 //! | [`wasm`] | wasmtime and the WIT | protobuf, the kernel |
 //! | [`imports`] | what a backend may import, behind grants | wasmtime, protobuf |
 //! | [`config`] | the config file | everything else |
+//! | [`cloud`] | instance metadata, over HTTP | everything else |
 //! | [`health`] | HTTP | everything else |
 //! | [`registry`] | drivers that are ready to serve | how they were loaded |
 //!
@@ -22,10 +23,12 @@
 //! imports of every room.
 
 pub mod cli;
+pub mod cloud;
 pub mod config;
 pub mod csi;
 pub mod directory;
 mod egress;
+pub mod facts;
 pub mod health;
 pub mod imports;
 pub mod inspect;

@@ -9,5 +9,9 @@ const VERSION: &str = match option_env!("BULKHEAD_BUILD") {
 };
 
 fn main() -> ExitCode {
+    // The node engine runs this program again for work that may hang.
+    if let Some(code) = bulkhead_node::helper_main() {
+        return code;
+    }
     bulkhead::cli::run(VERSION)
 }

@@ -43,6 +43,18 @@ impl NodeEngine for Engine {
         Self::is_published(self, volume_id)
     }
 
+    fn lies_on(&self, volume_id: &VolumeId) -> Option<String> {
+        Self::lies_on(self, volume_id)
+    }
+
+    fn unfinished(&self) -> Result<Vec<VolumeId>> {
+        Self::unfinished(self)
+    }
+
+    fn reconcile(&self, volume_id: VolumeId) -> Result<()> {
+        Self::reconcile(self, &volume_id)
+    }
+
     fn expand(&self, request: NodeExpand) -> Result<u64> {
         Self::expand(self, &request)
     }

@@ -9,7 +9,7 @@ use crate::{
     ops::{Driver, Parts, node_half::NodeHalf, ports::NodeDirectory, work::Work},
     wasm::{CompileCache, Compiled, Engine, EngineSettings, LoadError, Permissions, Ready},
 };
-use bulkhead_domain::{Error, node::NodeFacts};
+use bulkhead_domain::{Error, volume::NodeId};
 use bulkhead_node::pool::PoolConfig;
 use std::{collections::BTreeMap, fmt::Display, sync::Arc, time::Instant};
 
@@ -106,6 +106,10 @@ pub async fn load_one<'a>(
     let granted = granted(config, index, mode).await?;
     let load_error = |e: LoadError| match &e {
         LoadError::NotGranted { .. } => at(backend.grants.at, "grants", &e),
+        LoadError::ConfigRefused(why) => match backend.setting_named_in(why) {
+            Some((key, place)) => at(place, &format!("config.{key}"), &e),
+            None => at(backend.config_at.values().min().copied().unwrap_or(backend.source_at), "config", &e),
+        },
         _ => at(backend.source_at, "source", &format_args!("{} {e}", backend.source.display())),
     };
     let (digest, compiler, cache) = (*verified.digest(), engine.clone(), cache.cloned());
@@ -127,6 +131,11 @@ pub async fn load_one<'a>(
     let mut ready = compiled.ready(engine, permissions).await.map_err(load_error)?;
     let offer = &driver.offer;
     ready.shape(driver.csi, &offer.withheld, offer.withhold_mount_group, offer.expanded_by);
+    let refused: Vec<_> =
+        backend.grants.access.iter().filter(|access| !bulkhead_node::CARRIED_OUT.contains(&access.as_str())).collect();
+    if mode.node() && !refused.is_empty() {
+        tracing::warn!(driver = driver.name, access = ?refused, "granted, but this host can't carry out such plans yet");
+    }
     let ms = start.elapsed().as_millis();
     tracing::info!(driver = driver.name, digest = hex::encode(digest), from_cache, ms, "backend is ready");
     Ok(Loaded { config: driver, ready, key: path, granted })
@@ -163,7 +172,8 @@ pub fn pools(backend: &BackendConfig) -> BTreeMap<String, PoolConfig> {
     let pools = backend.grants.pools.iter();
     pools
         .map(|(name, pool)| {
-            (name.clone(), PoolConfig { path: pool.path.clone(), copy_limit_bytes: pool.copy_limit_bytes })
+            let (path, directory_mode) = (pool.path.clone(), pool.directory_mode);
+            (name.clone(), PoolConfig { path, copy_limit_bytes: pool.copy_limit_bytes, directory_mode })
         })
         .collect()
 }
@@ -200,7 +210,7 @@ impl Loaded<'_> {
         self,
         mode: Mode,
         node: Option<NodeHalf>,
-        (facts, directory): (NodeFacts, Arc<dyn NodeDirectory>),
+        (node_id, directory): (NodeId, Arc<dyn NodeDirectory>),
         work: Work,
     ) -> Driver {
         Driver::new(Parts {
@@ -208,7 +218,7 @@ impl Loaded<'_> {
             pace: Arc::new(self.granted.pace().clone()),
             backend: Arc::new(self.ready),
             node,
-            facts,
+            node_id,
             directory,
             controller: mode.controller(),
             call_timeout: self.config.limits.call_timeout,

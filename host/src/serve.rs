@@ -1,6 +1,7 @@
 //! `bulkhead serve`: nothing is begun before everything is checked, and nothing is left when it ends.
 
 mod drivers;
+mod pools;
 mod vitals;
 
 use crate::{
@@ -10,7 +11,6 @@ use crate::{
     registry::{self, Mode},
 };
 use anyhow::Context;
-use bulkhead_domain::node::NodeFacts;
 use bulkhead_node::{LOCK_FILE, LockGuard, check_kubelet_root, lock_dir};
 use drivers::Host;
 use std::{fs, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
@@ -45,7 +45,7 @@ impl From<anyhow::Error> for Failure {
 /// # Errors
 /// All that is wrong.
 pub async fn check(config: &Config, mode: Mode) -> Result<(), Failure> {
-    let mut errors = config.check_paths().err().unwrap_or_default();
+    let mut errors = pools::check_paths(config).await;
     errors.extend(preflight(config, mode));
     // Without a lock file nobody has it locked, and making one would be a trace.
     if config.state_dir.join(LOCK_FILE).exists() {
@@ -97,7 +97,7 @@ fn listen_for_health(config: &Config) -> Result<Option<health::Listener>, Config
 /// # Errors
 /// All that keeps it from starting; a server that fails.
 pub async fn serve(config: &Config, mode: Mode, keep_going: bool) -> Result<(), Failure> {
-    let mut errors = if keep_going { vec![] } else { config.check_paths().err().unwrap_or_default() };
+    let mut errors = if keep_going { vec![] } else { pools::check_paths(config).await };
     errors.extend(preflight(config, mode));
     if errors.is_empty() {
         make_state_dir(&config.state_dir)?;
@@ -141,10 +141,7 @@ pub async fn serve(config: &Config, mode: Mode, keep_going: bool) -> Result<(), 
 
 /// Gives the drivers that are still coming.
 async fn start(host: &Arc<Host>, services: &[Service], keep_going: bool) -> Result<JoinSet<()>, Failure> {
-    if keep_going {
-        return host.start_each(services);
-    }
-    host.start_all(services).await.map(|()| JoinSet::new())
+    if keep_going { host.start_each(services).await } else { host.start_all(services).await }
 }
 
 /// Binds all sockets and begins to serve on them. A client that comes before the backends are loaded (which takes as long
@@ -228,18 +225,6 @@ async fn shut_down(
     if tokio::time::timeout(SHUTDOWN_MARGIN, closed).await.is_err() {
         tracing::warn!("cutting off clients that do not close their connections");
         servers.shutdown().await;
-    }
-}
-
-/// What this version knows of its node: who it is and what the kernel can do.
-fn facts(config: &Config) -> NodeFacts {
-    NodeFacts {
-        node_id: config.node.id.clone(),
-        name: config.node.id.clone(),
-        labels: config.node.labels.clone(),
-        cloud: config.node.cloud.clone(),
-        transports: bulkhead_node::transports(),
-        ..NodeFacts::default()
     }
 }
 

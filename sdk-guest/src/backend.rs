@@ -8,8 +8,8 @@
 /// struct Mine;
 ///
 /// impl Identity for Mine {
-///     fn get_info() -> Info {
-///         Info::new(env!("CARGO_PKG_VERSION"))
+///     fn get_info() -> Result<Info> {
+///         Ok(Info::new(env!("CARGO_PKG_VERSION")))
 ///     }
 ///     fn probe() -> Result<bool> {
 ///         Ok(true)

@@ -3,6 +3,7 @@
 //! All but [`Error::pending`], [`Error::unavailable`] and [`Error::unknown_outcome`] are final: they promise that this call
 //! left nothing behind. If you aren't sure, it is `unknown_outcome`.
 
+use crate::pools::PoolError;
 use crate::state::StateError;
 use crate::types::{Error, Pending, Result, Unavailable};
 use std::fmt::Display;
@@ -140,6 +141,26 @@ impl From<StateError> for Error {
     }
 }
 
+impl From<PoolError> for Error {
+    /// What most backends mean. What a missing pool means depends on the call: nothing that it holds exists for one that asks,
+    /// but one that deletes must not take it for "gone".
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::NoSuchPool => Self::not_found("the pool isn't granted to this backend"),
+            PoolError::NoSuchObject(text) => Self::not_found(text),
+            PoolError::Taken(text) => Self::already_exists(text),
+            PoolError::Conflict(_) => Self::pending("another call changed the same object"),
+            PoolError::InUse(text) => Self::precondition(text),
+            PoolError::Busy(text) => Self::pending(text),
+            PoolError::NoSpace(text) => Self::exhausted(text),
+            PoolError::TooLarge(text) => Self::out_of_range(text),
+            PoolError::Denied => Self::permission_denied("the host's pools are closed to this call"),
+            PoolError::Invalid(text) => Self::invalid(text),
+            PoolError::Unavailable(text) => Self::unknown_outcome(text),
+        }
+    }
+}
+
 /// Turns what isn't there, and errors of other kinds, into an [`Error`], for use with `?`.
 pub trait OrError<T> {
     /// `make` is a constructor of [`Error`], `what` says what was being done or looked for:
@@ -201,5 +222,25 @@ mod tests {
     fn a_lost_race_for_state_is_asked_again() {
         assert!(matches!(Error::from(StateError::Conflict(Some(3))), Error::Pending(_)));
         assert!(matches!(Error::from(StateError::Unavailable("x".to_owned())), Error::UnknownOutcome(_)));
+    }
+
+    #[test]
+    fn what_pools_answer_becomes_an_error() {
+        let text = || "x".to_owned();
+        for (pool, error) in [
+            (PoolError::NoSuchObject(text()), Error::not_found("x")),
+            (PoolError::Taken(text()), Error::already_exists("x")),
+            (PoolError::InUse(text()), Error::precondition("x")),
+            (PoolError::Busy(text()), Error::pending("x")),
+            (PoolError::NoSpace(text()), Error::exhausted("x")),
+            (PoolError::TooLarge(text()), Error::out_of_range("x")),
+            (PoolError::Invalid(text()), Error::invalid("x")),
+            (PoolError::Unavailable(text()), Error::unknown_outcome("x")),
+        ] {
+            assert_eq!(Error::from(pool), error);
+        }
+        assert!(matches!(Error::from(PoolError::NoSuchPool), Error::NotFound(_)));
+        assert!(matches!(Error::from(PoolError::Conflict(2)), Error::Pending(_)));
+        assert!(matches!(Error::from(PoolError::Denied), Error::PermissionDenied(_)));
     }
 }

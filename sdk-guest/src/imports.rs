@@ -40,9 +40,9 @@ pub mod config {
 /// Storage of the host that the operator has named in config. Granted by `grants.pools`.
 pub mod pools {
     pub use crate::bindings::imports::bulkhead::backend::pools::{
-        CopyOrder, Extent, ExtentPage, Object, ObjectKind, ObjectSpec, PoolInfo, Provisioning, allocated_extents,
-        copy_objects, create_object, delete_object, differing_extents, list_objects, pool_names, resize_object,
-        stat_object, stat_pool, update_object,
+        CopyOrder, Created, Extent, ExtentPage, Object, ObjectKind, ObjectPage, ObjectSpec, PoolError, PoolInfo,
+        Provisioning, allocated_extents, copy_objects, create_object, delete_object, differing_extents, list_objects,
+        pool_names, resize_object, stat_object, stat_pool, update_object,
     };
 }
 

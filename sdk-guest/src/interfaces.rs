@@ -78,7 +78,7 @@ interface! {
 }
 interface! {
     /// Inline ephemeral volumes.
-    ephemeral::Ephemeral, EphemeralPlan
+    ephemeral::Ephemeral, EphemeralPlan, Scratch
 }
 
 /// NodeGetInfo and the plan by which a volume is staged, with the facts that a node tells about itself.

@@ -10,8 +10,8 @@
 //! struct Mine;
 //!
 //! impl Identity for Mine {
-//!     fn get_info() -> Info {
-//!         Info::new(env!("CARGO_PKG_VERSION"))
+//!     fn get_info() -> Result<Info> {
+//!         Ok(Info::new(env!("CARGO_PKG_VERSION")))
 //!     }
 //!     fn probe() -> Result<bool> {
 //!         Ok(true)
@@ -85,7 +85,7 @@ pub mod prelude {
     pub use crate::capacity::{Available, Capacity, CapacityRequest};
     pub use crate::changed_blocks::{BlockMetadataType, BlockPage, BlockRange, ChangedBlocks};
     pub use crate::cloning::Cloning;
-    pub use crate::ephemeral::{Ephemeral, EphemeralPlan};
+    pub use crate::ephemeral::{Ephemeral, EphemeralPlan, Scratch};
     pub use crate::error::OrError;
     pub use crate::expansion::{ExpandRequest, Expanded, Expansion};
     pub use crate::group_snapshots::{GroupRequest, GroupSnapshot, GroupSnapshots};
@@ -98,9 +98,9 @@ pub mod prelude {
     pub use crate::node::{CloudFacts, Node, NodeFacts, NodeInfo, PlanRequest};
     pub use crate::parameters::Parameters;
     pub use crate::plan::{
-        Access, BlockUsage, Chap, ClusterKind, DeviceIdentity, DeviceMatch, Encryption, FibreChannel, Filesystem,
-        FormatPolicy, FsckPolicy, FuseCluster, HostPort, Iscsi, IscsiPortal, LocalDevice, Lvm, MultipathPolicy, Nfs,
-        NvmeOf, NvmeTransport, Plan, PoolObject, Rbd, SecretRef, Smb, Usage,
+        Access, BlockUsage, Chap, ClusterKind, DeviceIdentity, DeviceMatch, Directory, Encryption, FibreChannel,
+        Filesystem, FormatPolicy, FsckPolicy, FuseCluster, HostPort, Iscsi, IscsiPortal, LocalDevice, Lvm,
+        MultipathPolicy, Nfs, NvmeOf, NvmeTransport, Plan, PoolObject, Rbd, SecretRef, Smb, Usage,
     };
     pub use crate::size::{SizeRules, choose_size};
     pub use crate::snapshot_listing::{SnapshotFilter, SnapshotListing, SnapshotPage};

@@ -1,11 +1,11 @@
 //! How a volume reaches a node and what is done with it: the types of a plan and short ways to make one.
 
 pub use crate::bindings::imports::bulkhead::backend::plan_types::{
-    Access, BlockUsage, Chap, ClusterKind, DeviceIdentity, DeviceMatch, Encryption, FibreChannel, Filesystem,
-    FormatPolicy, FsckPolicy, FuseCluster, HostPort, Iscsi, IscsiPortal, LocalDevice, Lvm, MultipathPolicy, Nfs,
-    NvmeOf, NvmeTransport, Plan, PoolObject, Rbd, SecretRef, Smb, Usage,
+    Access, BlockUsage, Chap, ClusterKind, DeviceIdentity, DeviceMatch, Directory, Encryption, FibreChannel,
+    Filesystem, FormatPolicy, FsckPolicy, FuseCluster, HostPort, Iscsi, IscsiPortal, LocalDevice, Lvm, MultipathPolicy,
+    Nfs, NvmeOf, NvmeTransport, Plan, PoolObject, Rbd, SecretRef, Smb, Usage,
 };
-use crate::types::VolumeCapability;
+use crate::types::{Error, Result, VolumeCapability};
 
 impl Plan {
     /// Without encryption, and of a size that nobody checks.
@@ -15,8 +15,8 @@ impl Plan {
 }
 
 impl Usage {
-    /// What the capability asks for: the device itself, or a file system: the client's choice, or `default_fs`. Read-only
-    /// if the access mode has only readers.
+    /// What the capability asks of a block device: the device itself, or a file system: the client's choice, or `default_fs`.
+    /// Read-only if the access mode has only readers.
     pub fn of(capability: &VolumeCapability, default_fs: &str) -> Self {
         let read_only = capability.access_mode.is_reader_only();
         if capability.is_block() {
@@ -24,6 +24,18 @@ impl Usage {
         }
         let filesystem = Filesystem::new(capability.fs_type().unwrap_or(default_fs));
         Self::Filesystem(Filesystem { read_only, ..filesystem })
+    }
+
+    /// Of what is a directory by itself (an export, a share, a pool's directory): mounted with no options, read-only if the
+    /// capability's access mode has only readers.
+    ///
+    /// # Errors
+    /// `failed-precondition`: the capability asks for a block device.
+    pub fn directory(capability: &VolumeCapability) -> Result<Self> {
+        if capability.is_block() {
+            return Err(Error::precondition("a directory can't be a block device"));
+        }
+        Ok(Self::Directory(Directory { mount_options: Vec::new(), read_only: capability.access_mode.is_reader_only() }))
     }
 }
 
@@ -46,9 +58,9 @@ impl Filesystem {
 }
 
 impl Nfs {
-    /// An export of one server, version as the host negotiates it, no options.
+    /// An export of one server (`host` or `host:port`), version as the host negotiates it.
     pub fn new(server: impl Into<String>, export_path: impl Into<String>) -> Self {
-        Self { servers: vec![server.into()], export_path: export_path.into(), version: None, options: Vec::new() }
+        Self { servers: vec![server.into()], export_path: export_path.into(), version: None }
     }
 }
 
@@ -98,5 +110,8 @@ mod tests {
             ("xfs", true, FsckPolicy::None)
         );
         assert_eq!(Filesystem::new("ext4").fsck, FsckPolicy::Preen);
+        assert!(matches!(Usage::directory(&reader), Err(Error::FailedPrecondition(_))));
+        let bound = Directory { mount_options: Vec::new(), read_only: true };
+        assert_eq!(Usage::directory(&xfs), Ok(Usage::Directory(bound)));
     }
 }

@@ -12,6 +12,8 @@ pub struct Driver {
     pub source: PathBuf,
     /// Pools by name.
     pub pools: Vec<(String, PathBuf)>,
+    /// More keys of each pool, like `directoryMode: "0777"`.
+    pub pool: &'static str,
     /// `grants.access`.
     pub access: Vec<&'static str>,
     /// YAML of the backend's config, one `key: value` a line.
@@ -51,6 +53,7 @@ impl Driver {
             name: format!("{name}.csi.bulkhead.dev"),
             source: backend(name),
             pools: vec![],
+            pool: "",
             access: vec!["nfs"],
             config: String::new(),
             http: String::new(),

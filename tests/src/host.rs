@@ -10,8 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Longest wait for a host to come up or go down.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for a host to come up or go down, and for programs that say nothing else. An emulated machine takes longer, where a
+/// backend is compiled once more.
+pub fn patience() -> Duration {
+    Duration::from_secs(if bulkhead_vm::machine::inside() { 600 } else { 60 })
+}
 
 /// The host's binary: `BULKHEAD_BIN`, or the one built beside this test.
 pub fn binary() -> PathBuf {
@@ -166,7 +169,8 @@ impl HostBuilder {
             if !driver.pools.is_empty() {
                 yaml.push_str("        pools:\n");
                 for (name, path) in &driver.pools {
-                    let _ = writeln!(yaml, "          {name}: {{ path: {} }}", path.display());
+                    let more = if driver.pool.is_empty() { String::new() } else { format!(", {}", driver.pool) };
+                    let _ = writeln!(yaml, "          {name}: {{ path: {}{more} }}", path.display());
                 }
             }
             let _ = writeln!(yaml, "        access: [{}]", driver.access.join(", "));
@@ -194,7 +198,7 @@ impl HostBuilder {
             if let Some(status) = host.child.try_wait().expect("its status") {
                 panic!("the host ended with {status}:\n{}", host.log());
             }
-            assert!(start.elapsed() < PATIENCE, "the host does not come up:\n{}", host.log());
+            assert!(start.elapsed() < patience(), "the host does not come up:\n{}", host.log());
             std::thread::sleep(Duration::from_millis(5));
         }
         host
@@ -235,12 +239,12 @@ impl HostBuilder {
     }
 }
 
-/// Runs a command to its end, at most a minute.
+/// Runs a command to its end, at most as long as [`patience`].
 ///
 /// # Panics
 /// It takes longer.
 pub fn run_with_timeout(command: &mut Command) -> (ExitStatus, String, String) {
-    run_with_patience(command, PATIENCE)
+    run_with_patience(command, patience())
 }
 
 /// As [`run_with_timeout`], with another patience.
@@ -329,7 +333,7 @@ impl Host {
             if let Some(status) = self.child.try_wait().expect("its status") {
                 return status;
             }
-            assert!(start.elapsed() < PATIENCE, "the host does not end:\n{}", self.log());
+            assert!(start.elapsed() < patience(), "the host does not end:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -18,6 +18,7 @@
 //! | `/stall` | the head and half the body, then nothing |
 //! | `/informs` | 100 Continue without an end |
 //! | `/close` | the connection ends at once |
+//! | `/latest/...` | what EC2's instance metadata service, version 2, says of an instance: `i-0abc`, or [`Web::metadata`]'s |
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::{
@@ -53,6 +54,27 @@ pub struct Seen {
     pub names: Mutex<Vec<String>>,
     /// How many clients showed a certificate.
     pub certificates: AtomicUsize,
+    instance: Instance,
+}
+
+/// What the metadata service says.
+#[derive(Debug)]
+pub struct Instance {
+    /// Its id.
+    pub id: String,
+    /// Its type.
+    pub kind: String,
+    /// Its region.
+    pub region: String,
+    /// Its zone.
+    pub zone: String,
+}
+
+impl Default for Instance {
+    fn default() -> Self {
+        let [id, kind, region, zone] = ["i-0abc", "m6i.large", "eu-central-1", "eu-central-1b"].map(str::to_owned);
+        Self { id, kind, region, zone }
+    }
 }
 
 /// A server. Ends when dropped.
@@ -71,7 +93,23 @@ impl Web {
     /// # Panics
     /// No port is free.
     pub async fn plain() -> Self {
-        Self::start(None).await
+        Self::start(None, 0, Instance::default()).await
+    }
+
+    /// As [`Web::plain`], on this port.
+    ///
+    /// # Panics
+    /// It is not free.
+    pub async fn plain_on(port: u16) -> Self {
+        Self::start(None, port, Instance::default()).await
+    }
+
+    /// As [`Web::plain`], the metadata service of this instance.
+    ///
+    /// # Panics
+    /// No port is free.
+    pub async fn metadata(instance: Instance) -> Self {
+        Self::start(None, 0, instance).await
     }
 
     /// Speaks TLS with a certificate for `localhost`.
@@ -79,13 +117,13 @@ impl Web {
     /// # Panics
     /// No port is free.
     pub async fn tls(pki: &Pki, wants_client: bool) -> Self {
-        Self::start(Some(pki.server(wants_client))).await
+        Self::start(Some(pki.server(wants_client)), 0, Instance::default()).await
     }
 
-    async fn start(tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    async fn start(tls: Option<TlsAcceptor>, port: u16, instance: Instance) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("a port");
         let port = listener.local_addr().expect("its address").port();
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(Seen { instance, ..Seen::default() });
         let mut tasks = JoinSet::new();
         let shared = seen.clone();
         tasks.spawn(async move {
@@ -144,7 +182,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, seen: &Seen) {
         // A proxy is asked for whole URLs.
         let path =
             path.strip_prefix("http://").map_or(path.clone(), |rest| rest[rest.find('/').unwrap_or(0)..].to_owned());
-        if respond(&mut stream, &path, &head, body).await.is_none() {
+        if respond(&mut stream, &path, &head, (body, &seen.instance)).await.is_none() {
             return;
         }
     }
@@ -189,8 +227,31 @@ fn answer(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
 }
 
+/// Of version 2: nothing is told without a session's token.
+fn metadata(head: &str, what: &str, instance: &Instance) -> String {
+    const TOKEN: &str = "a-session";
+    if head.starts_with("PUT ") && what == "api/token" {
+        return answer("200 OK", "", TOKEN);
+    }
+    if !head.contains(&format!("x-aws-ec2-metadata-token: {TOKEN}\r\n")) {
+        return answer("401 Unauthorized", "", "");
+    }
+    match what {
+        "meta-data/instance-id" => answer("200 OK", "", &instance.id),
+        "meta-data/instance-type" => answer("200 OK", "", &instance.kind),
+        "meta-data/placement/region" => answer("200 OK", "", &instance.region),
+        "meta-data/placement/availability-zone" => answer("200 OK", "", &instance.zone),
+        _ => answer("404 Not Found", "", ""),
+    }
+}
+
 /// None: the connection is over.
-async fn respond(stream: &mut (impl AsyncWrite + Unpin), path: &str, head: &str, body: usize) -> Option<()> {
+async fn respond(
+    stream: &mut (impl AsyncWrite + Unpin),
+    path: &str,
+    head: &str,
+    (body, instance): (usize, &Instance),
+) -> Option<()> {
     let (what, rest) = path[1..].split_once(['/', '?']).unwrap_or((&path[1..], ""));
     let forever = || tokio::time::sleep(Duration::from_secs(600));
     let text = match what {
@@ -235,6 +296,7 @@ async fn respond(stream: &mut (impl AsyncWrite + Unpin), path: &str, head: &str,
             return Some(());
         }
         "close" => return None,
+        "latest" => metadata(head, rest, instance),
         _ => answer("404 Not Found", "", "no such path"),
     };
     stream.write_all(text.as_bytes()).await.ok()?;

@@ -1,5 +1,5 @@
 //! The contract with backends: the WIT package is documented, says what real storage systems need (`tests/fixtures`), and
-//! components of it are what they claim to be.
+//! components of it are what they claim to be, and what is frozen stays as it is.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod wit {
@@ -7,5 +7,6 @@ mod wit {
     mod csi_docs;
     mod documentation;
     mod fixtures;
+    mod frozen;
     mod sdk;
 }

@@ -51,24 +51,40 @@ fn a_vendors_backend_is_small() {
     assert!((500..LINES).contains(&lines), "plugins/ebs has {lines} lines of code");
 }
 
-/// Nothing but the host's own imports, HTTP, and what is inert in WASI: no files, no sockets, no environment.
-#[test]
-fn a_vendors_component_is_small_and_imports_what_is_on_record() {
-    let component = fs::read(root().join("dist/backends/ebs.wasm")).expect("dist/backends/ebs.wasm: run `make build`");
-    assert!(component.len() < BYTES, "{} bytes", component.len());
+/// What a component imports, sorted, held against its golden file.
+fn imports(backend: &str) -> String {
+    let component = fs::read(root().join(format!("dist/backends/{backend}.wasm"))).expect("run `make build`");
+    assert!(component.len() < BYTES, "{backend}: {} bytes", component.len());
     let decoded = wit_component::decode(&component).expect("a component");
     let DecodedWasm::Component(resolve, world) = decoded else { panic!("not a component") };
     let names = resolve.worlds[world].imports.keys().map(|key| resolve.name_world_key(key));
     let mut imports: Vec<String> = names.map(|name| format!("{name}\n")).collect();
     imports.sort();
-    let (imports, golden) = (imports.concat(), root().join("tests/golden/imports-ebs.txt"));
+    let (imports, golden) = (imports.concat(), root().join(format!("tests/golden/imports-{backend}.txt")));
     if std::env::var_os("BULKHEAD_BLESS").is_some() {
         fs::write(&golden, &imports).expect("the golden file");
     }
-    assert_eq!(imports, fs::read_to_string(&golden).expect("the golden file"), "the imports of ebs.wasm have changed");
-    for import in imports.lines() {
+    let expected = fs::read_to_string(&golden).expect("the golden file");
+    assert_eq!(imports, expected, "the imports of {backend}.wasm have changed");
+    imports
+}
+
+/// Nothing but the host's own imports, HTTP, and what is inert in WASI: no files, no sockets, no environment.
+#[test]
+fn a_vendors_component_is_small_and_imports_what_is_on_record() {
+    for import in imports("ebs").lines() {
         let fits = |prefix: &&str| import.starts_with(*prefix);
         let known = ["bulkhead:backend/", "wasi:http/", "wasi:clocks/", "wasi:io/", "wasi:random/"].iter().any(fits);
         assert!(known, "{import} is neither ours, nor HTTP, nor inert");
     }
+}
+
+/// A backend without an API of its own asks for pools and nothing else.
+#[test]
+fn the_component_of_shares_asks_for_pools_only() {
+    let imports = imports("nfs");
+    assert!(
+        imports.contains("/pools@") && imports.lines().all(|import| import.starts_with("bulkhead:backend/")),
+        "{imports}"
+    );
 }

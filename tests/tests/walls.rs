@@ -84,6 +84,20 @@ const ROOMS: &[(Room, &[&[&str]])] = &[
         Room { path: "host/src/health", forbidden: &["crate::ops", "crate::config", "crate::loader"] },
         &[JOINED, PROTOBUF, WASM, KERNEL, FILES],
     ),
+    (
+        Room {
+            path: "host/src/cloud",
+            forbidden: &[
+                "bulkhead_node",
+                "crate::csi",
+                "crate::ops",
+                "crate::wasm",
+                "crate::registry",
+                "crate::directory",
+            ],
+        },
+        &[PROTOBUF, WASM, KERNEL, FILES],
+    ),
     // The wiring may name every room, but neither protobuf nor wasmtime nor HTTP nor the kernel.
     (Room { path: "host/src", forbidden: &[] }, &[PROTOBUF, WASM, HTTP, KERNEL]),
 ];
@@ -267,9 +281,11 @@ fn manifests_keep_the_crates_apart() {
         "host/node/Cargo.toml",
         "proto/Cargo.toml",
         "plugins/ebs/Cargo.toml",
+        "plugins/nfs/Cargo.toml",
         "tests/Cargo.toml",
         "tests/model/Cargo.toml",
         "tests/ec2/Cargo.toml",
+        "tests/vm/Cargo.toml",
     ] {
         assert!(!versions(path), "{path} names a version: they stand in the workspace's manifest only");
     }

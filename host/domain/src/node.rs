@@ -8,7 +8,7 @@ use crate::{
     volume::VolumeId,
 };
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// What a node knows about itself; mirror of `node-facts` in the WIT.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -74,6 +74,8 @@ pub struct Stage {
     pub capability: VolumeCapability,
     /// How it gets here. Already checked against what the operator allows this backend.
     pub plan: Plan,
+    /// Longest time to wait for a disk or a server.
+    pub timeout: Duration,
 }
 
 /// NodeUnstageVolume.

@@ -165,6 +165,17 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// All of these interfaces, in the oldest generation of CSI that is spoken by default, with nothing withheld.
+    pub fn of(interfaces: BTreeSet<Interface>, info: Info) -> Self {
+        Self {
+            csi: CsiVersion::default(),
+            interfaces,
+            info,
+            health_withheld: false,
+            expanded_by: ExpandedBy::default(),
+        }
+    }
+
     /// A promise stands for something that is exported.
     ///
     /// # Errors

@@ -4,12 +4,16 @@
 //! The enum [`Access`] is closed and whole; what the node engine of this version can't carry out yet it refuses by name.
 
 mod device;
+mod server;
+pub mod storage;
 
 pub use device::{
     Chap, DeviceIdentity, DeviceMatch, FibreChannel, Iscsi, IscsiPortal, LocalDevice, MultipathPolicy, NvmeOf,
     NvmeTransport,
 };
+pub use server::HostPort;
 
+use crate::limits::Violation;
 use serde::{Deserialize, Serialize};
 
 /// Names an entry of the call's or the driver's secrets.
@@ -23,26 +27,22 @@ pub struct SecretRef {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nfs {
     /// Alternatives for one export, best first.
-    pub servers: Vec<String>,
+    pub servers: Vec<HostPort>,
     /// Absolute path on the server.
     pub export_path: String,
     /// `3`, `4`, `4.1`, `4.2`; none = negotiated.
     pub version: Option<String>,
-    /// Allow-listed by the host.
-    pub options: Vec<String>,
 }
 
 /// An SMB share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Smb {
-    /// Host name or address.
-    pub server: String,
+    /// Where it is served.
+    pub server: HostPort,
     /// Name of the share.
     pub share: String,
     /// Directory in the share.
     pub subdirectory: Option<String>,
-    /// Allow-listed by the host.
-    pub options: Vec<String>,
     /// Domain of the account.
     pub domain: Option<String>,
     /// Account.
@@ -67,13 +67,11 @@ pub struct FuseCluster {
     /// Which one.
     pub kind: ClusterKind,
     /// Alternatives, best first.
-    pub servers: Vec<String>,
+    pub servers: Vec<HostPort>,
     /// Volume or file system.
     pub volume: String,
     /// Directory in it.
     pub subdirectory: Option<String>,
-    /// Allow-listed by the host.
-    pub options: Vec<String>,
     /// Account.
     pub username: Option<String>,
     /// Its key.
@@ -92,8 +90,8 @@ pub struct PoolObject {
 /// A Ceph RBD image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rbd {
-    /// `host:port`.
-    pub monitors: Vec<String>,
+    /// At least one.
+    pub monitors: Vec<HostPort>,
     /// Ceph pool.
     pub pool: String,
     /// Namespace in the pool.
@@ -213,10 +211,10 @@ pub enum FsckPolicy {
     CheckOnly,
 }
 
-/// Use as a file system.
+/// Use of a block device as a file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filesystem {
-    /// `ext4`, `xfs`, `btrfs`; ignored where the access is a file system already.
+    /// `ext4`, `xfs`, `btrfs`; empty: what the client names.
     pub fs_type: String,
     /// When to make a file system.
     pub format: FormatPolicy,
@@ -232,6 +230,15 @@ pub struct Filesystem {
     pub read_only: bool,
 }
 
+/// Use of what is a directory by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Directory {
+    /// Allow-listed by the host.
+    pub mount_options: Vec<String>,
+    /// No writes.
+    pub read_only: bool,
+}
+
 /// Use as a raw device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockUsage {
@@ -243,8 +250,10 @@ pub struct BlockUsage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Usage {
-    /// Mounted.
+    /// A block device's file system, mounted.
     Filesystem(Filesystem),
+    /// A directory, mounted.
+    Directory(Directory),
     /// Raw.
     Block(BlockUsage),
 }
@@ -254,7 +263,17 @@ impl Usage {
     pub fn read_only(&self) -> bool {
         match self {
             Self::Filesystem(fs) => fs.read_only,
+            Self::Directory(directory) => directory.read_only,
             Self::Block(block) => block.read_only,
+        }
+    }
+
+    /// Options of the mount; empty for a raw device.
+    pub fn mount_options(&self) -> &[String] {
+        match self {
+            Self::Filesystem(fs) => &fs.mount_options,
+            Self::Directory(directory) => &directory.mount_options,
+            Self::Block(_) => &[],
         }
     }
 }
@@ -281,6 +300,55 @@ pub struct Plan {
     pub expected_size_bytes: Option<u64>,
 }
 
+impl Plan {
+    /// Usage and encryption are such as the access can have. A raw device of what is none is the node engine's to refuse: it may be
+    /// the client that asked for one.
+    ///
+    /// # Errors
+    /// Says what does not fit.
+    pub fn check(&self) -> Result<(), Violation> {
+        let (name, is_device) = (self.access.name(), self.access.is_block_device());
+        match &self.usage {
+            Usage::Filesystem(_) if !is_device => {
+                Err(format!("usage filesystem needs a block device, and {name} is none"))
+            }
+            Usage::Directory(_) if is_device => Err(format!("usage directory needs a directory, and {name} is none")),
+            _ if self.encryption.is_some() && !is_device => {
+                Err(format!("encryption needs a block device, and {name} is none"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What the node engine makes for a scratch volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scratch {
+    /// An image, and this file system on it.
+    Image(Filesystem),
+    /// A directory.
+    Directory(Directory),
+}
+
+impl Scratch {
+    /// How an object of that kind reaches the node.
+    pub fn access(&self, object: PoolObject) -> Access {
+        match self {
+            Self::Image(_) => Access::PoolImage(object),
+            Self::Directory(_) => Access::PoolDirectory(object),
+        }
+    }
+
+    /// What is done with it.
+    pub fn usage(&self) -> Usage {
+        match self {
+            Self::Image(filesystem) => Usage::Filesystem(filesystem.clone()),
+            Self::Directory(directory) => Usage::Directory(directory.clone()),
+        }
+    }
+}
+
 /// A scratch volume that lives as long as its pod. The node engine makes the pool object when it publishes and removes
 /// it when it unpublishes, both from its journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -289,8 +357,41 @@ pub struct EphemeralPlan {
     pub pool: String,
     /// Bytes, at least 1.
     pub size_bytes: u64,
-    /// True: an image with `filesystem` on it; false: a directory.
-    pub image: bool,
-    /// How it is mounted.
-    pub filesystem: Filesystem,
+    /// What is made, and how it is mounted.
+    pub scratch: Scratch,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usage_fits_its_access() {
+        let object = || PoolObject { pool: "p".into(), name: "o".into() };
+        let block = Usage::Block(BlockUsage { read_only: true });
+        let filesystem = Usage::Filesystem(Filesystem {
+            fs_type: "ext4".into(),
+            format: FormatPolicy::IfEmpty,
+            mkfs_options: vec![],
+            mount_options: vec!["noatime".into()],
+            fsck: FsckPolicy::None,
+            grow: false,
+            read_only: false,
+        });
+        let directory = Usage::Directory(Directory::default());
+        assert!(block.read_only() && block.mount_options().is_empty() && filesystem.mount_options() == ["noatime"]);
+        let encryption = || Some(Encryption { passphrase: SecretRef { key: "k".into() }, cipher: None });
+        for (access, usage, encryption, fits) in [
+            (Access::PoolImage(object()), &filesystem, None, true),
+            (Access::PoolImage(object()), &filesystem, encryption(), true),
+            (Access::PoolImage(object()), &block, None, true),
+            (Access::PoolImage(object()), &directory, None, false),
+            (Access::PoolDirectory(object()), &directory, None, true),
+            (Access::PoolDirectory(object()), &directory, encryption(), false),
+            (Access::PoolDirectory(object()), &filesystem, None, false),
+        ] {
+            let plan = Plan { access, usage: usage.clone(), encryption, expected_size_bytes: None };
+            assert_eq!(plan.check().is_ok(), fits, "{plan:?}");
+        }
+    }
 }

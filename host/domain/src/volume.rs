@@ -107,7 +107,7 @@ pub struct ListedVolume {
 pub struct Page<T> {
     /// In the backend's order.
     pub entries: Vec<T>,
-    /// The backend's token for the next page, at most 256 bytes; none = the end.
+    /// The backend's token for the next page, at most 1 KiB; none = the end.
     pub next_token: Option<String>,
 }
 

@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 /// Nothing below a pool, the journal or the kubelet root is ever reached through a link.
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
-/// openat2(2) beneath `dir`, no link followed. The kernel may ask to try again when something is renamed meanwhile.
+/// openat2(2) beneath `dir`, no link followed. The kernel may ask to try again when something is renamed meanwhile, and says EXDEV of
+/// what was moved out of `dir` while it was looked up: the next try finds that it is gone.
 pub(crate) fn open_beneath(dir: impl AsFd, path: &Path, flags: OFlags, mode: Mode) -> IoResult<OwnedFd> {
     let mut tries = 0;
     loop {
         match fs::openat2(dir.as_fd(), path, flags | OFlags::CLOEXEC, mode, BENEATH) {
-            Err(Errno::AGAIN | Errno::INTR) if tries < 64 => tries += 1,
+            Err(Errno::AGAIN | Errno::INTR | Errno::XDEV) if tries < 64 => tries += 1,
             other => return other,
         }
     }

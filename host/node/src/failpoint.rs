@@ -7,6 +7,9 @@
 //! | `kill` | SIGKILL to the own process |
 //! | `hold:/path` | makes `/path.reached`, makes `/path` unless it is there, and waits until `/path` is removed (asks every 5 ms) |
 //! | `error` | the operation fails with an injected error |
+//! | `trace:/path` | adds the failpoint's name to `/path`, a line each |
+//!
+//! The name `*` stands for all failpoints that are not named.
 //!
 //! Without the variable a hit costs one atomic load.
 
@@ -19,6 +22,9 @@ use std::time::Duration;
 
 /// The environment variable.
 pub const VARIABLE: &str = "BULKHEAD_FAILPOINTS";
+
+/// Stands for every failpoint that has no action of its own.
+const ANY: &str = "*";
 
 /// Every failpoint, in the order in which its operation reaches it. The part before the first dot is the operation.
 pub const ALL: &[&str] = &[
@@ -43,6 +49,8 @@ pub const ALL: &[&str] = &[
     "pool-copy.done",
     "stage.intent",
     "stage.marked",
+    "stage.claimed",
+    "stage.opened",
     "stage.attached",
     "stage.format-intent",
     "stage.formatted",
@@ -78,6 +86,8 @@ pub const ALL: &[&str] = &[
     "unstage.detached",
     "unstage.blanked",
     "unstage.unmarked",
+    "unstage.wiped",
+    "unstage.flushed",
     "unstage.done",
     "expand.object",
     "expand.capacity",
@@ -89,6 +99,7 @@ enum Action {
     Kill,
     Hold(PathBuf),
     Error,
+    Trace(PathBuf),
 }
 
 static ACTIONS: OnceLock<Option<HashMap<String, Action>>> = OnceLock::new();
@@ -102,7 +113,7 @@ pub fn hit(name: &'static str) -> Result<()> {
     let actions = ACTIONS.get_or_init(|| std::env::var(VARIABLE).ok().filter(|v| !v.is_empty()).map(|v| parse(&v)));
     match actions {
         None => Ok(()),
-        Some(actions) => actions.get(name).map_or(Ok(()), |action| act(name, action)),
+        Some(actions) => actions.get(name).or_else(|| actions.get(ANY)).map_or(Ok(()), |action| act(name, action)),
     }
 }
 
@@ -112,12 +123,15 @@ fn parse(value: &str) -> HashMap<String, Action> {
         let action = match entry.split_once('=') {
             Some((_, "kill")) => Some(Action::Kill),
             Some((_, "error")) => Some(Action::Error),
-            Some((_, hold)) => hold.strip_prefix("hold:").map(|path| Action::Hold(PathBuf::from(path))),
+            Some((_, at)) => {
+                let hold = at.strip_prefix("hold:").map(|path| Action::Hold(path.into()));
+                hold.or_else(|| at.strip_prefix("trace:").map(|path| Action::Trace(path.into())))
+            }
             None => None,
         };
         let name = entry.split('=').next().unwrap_or_default();
         match action {
-            Some(action) if ALL.contains(&name) => {
+            Some(action) if name == ANY || ALL.contains(&name) => {
                 actions.insert(name.to_owned(), action);
             }
             _ => tracing::error!(entry, "{VARIABLE}: unknown failpoint or action; it is ignored"),
@@ -147,6 +161,15 @@ fn act(name: &str, action: &Action) -> Result<()> {
             }
             Ok(())
         }
+        Action::Trace(path) => {
+            let line = |mut file: std::fs::File| std::io::Write::write_all(&mut file, format!("{name}\n").as_bytes());
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path)
+                .and_then(line)
+                .map_err(|e| Error::unavailable(format_args!("failpoint {name}: {}: {e}", path.display())))
+        }
         Action::Error => Err(Error::unavailable(format_args!("injected error at failpoint {name}"))),
     }
 }
@@ -157,11 +180,14 @@ mod tests {
 
     #[test]
     fn actions_are_parsed_and_unknown_ones_ignored() {
-        let actions = parse("stage.intent=kill;stage.done=hold:/tmp/x;publish.done=error;nonsense=kill;stage.marked=x");
-        assert_eq!(actions.len(), 3);
+        let text =
+            "stage.intent=kill;stage.done=hold:/tmp/x;publish.done=error;nonsense=kill;stage.marked=x;*=trace:/t";
+        let actions = parse(text);
+        assert_eq!(actions.len(), 4);
         assert_eq!(actions["stage.intent"], Action::Kill);
         assert_eq!(actions["stage.done"], Action::Hold("/tmp/x".into()));
         assert_eq!(actions["publish.done"], Action::Error);
+        assert_eq!(actions[ANY], Action::Trace("/t".into()));
     }
 
     fn sources(dir: &std::path::Path, into: &mut String) {

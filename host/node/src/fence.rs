@@ -108,6 +108,11 @@ impl PathFence {
         }
     }
 
+    /// The root, as mountinfo shows it.
+    pub(crate) fn root(&self) -> &Path {
+        &self.canonical
+    }
+
     /// A path as it is called in the journal and in mountinfo, without looking whether it is there.
     ///
     /// # Errors
@@ -243,6 +248,16 @@ pub(crate) fn unmount(place: &Place) -> Result<()> {
         }
         pause = (pause * 2).min(Duration::from_millis(20));
     }
+}
+
+/// Takes the topmost mount off a place at once, busy or dead: the kernel drops it when the last user does.
+///
+/// # Errors
+/// As the kernel says.
+pub(crate) fn detach(place: &Place) -> Result<()> {
+    let flags = rustix::mount::UnmountFlags::NOFOLLOW | rustix::mount::UnmountFlags::DETACH;
+    rustix::mount::unmount(place.proc_path(), flags)
+        .during(format_args!("cannot unmount {}", place.canonical().display()))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -57,10 +57,25 @@ pub(crate) fn run_with<S: AsRef<OsStr>>(
     descriptors: &[BorrowedFd<'_>],
     timeout: Duration,
 ) -> Result<Finished> {
+    run_program(name, &find(name)?, arguments, descriptors, timeout)
+}
+
+/// Runs this program itself as a helper, as [`run_with`].
+pub(crate) fn run_self(arguments: &[String], descriptors: &[BorrowedFd<'_>], timeout: Duration) -> Result<Finished> {
+    run_program("a helper", Path::new("/proc/self/exe"), arguments, descriptors, timeout)
+}
+
+fn run_program<S: AsRef<OsStr>>(
+    name: &str,
+    program: &Path,
+    arguments: &[S],
+    descriptors: &[BorrowedFd<'_>],
+    timeout: Duration,
+) -> Result<Finished> {
     let descriptors: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let deadline = Instant::now() + timeout;
     let parent = rustix::process::getpid();
-    let mut command = Command::new(find(name)?);
+    let mut command = Command::new(program);
     command
         .args(arguments)
         .env_clear()

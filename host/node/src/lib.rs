@@ -12,15 +12,22 @@
 //! | `fence` | paths of clients, opened beneath the kubelet root |
 //! | `mounts` | the kernel's mount table |
 //! | `loopdev` | loop devices |
+//! | `disk` | disks that the platform attaches: which is which |
 //! | `fs` | probing, making, checking, growing and mounting file systems |
+//! | `nfs` | exports of NFS servers |
 //! | `helper` | runs mkfs and its like |
+//! | `apart` | what a server could hold up for ever, in a process that can be killed |
+//! | `facts` | what this node is to a storage system: names, addresses, transports, slots in use |
 //! | [`failpoint`] | where tests make the process die, wait or fail |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod apart;
 mod dir;
+mod disk;
 mod engine;
 mod error;
+mod facts;
 pub mod failpoint;
 mod fence;
 mod fs;
@@ -29,11 +36,18 @@ mod journal;
 mod lock;
 mod loopdev;
 mod mounts;
+mod nfs;
 pub mod pool;
 mod process;
 mod sys;
 
-pub use engine::{Engine, EngineConfig, VolumeSummary, transports};
+pub use apart::helper_main;
+pub use disk::DeviceConfig;
+pub use engine::{Disagreement, Engine, EngineConfig, VolumeSummary};
+pub use facts::{FactFinder, FoundFacts};
 pub use fence::check_kubelet_root;
 pub use lock::{LOCK_FILE, LockGuard, lock_dir};
 pub use process::forbid_core_dumps;
+
+/// Kinds of access that the engine carries out, by their names in the WIT. Plans of all others it refuses.
+pub const CARRIED_OUT: [&str; 4] = ["local-device", "nfs", "pool-directory", "pool-image"];

@@ -231,9 +231,9 @@ pub(crate) fn is_free(number: u32) -> bool {
     backing_path(number).is_none()
 }
 
-/// The devices on top of loop device `below` that carry this tag.
-pub(crate) fn find_views(tag: &Tag, below: u32) -> Result<Vec<LoopInfo>> {
-    find(&format!("/loop{below}"), |info| info.tag == tag.0 && info.backing_device == device_number(below))
+/// The loop devices on top of block device `/dev/BELOW` that carry this tag.
+pub(crate) fn find_views(tag: &Tag, below: &str, number: u64) -> Result<Vec<LoopInfo>> {
+    find(&format!("/{below}"), |info| info.tag == tag.0 && info.backing_device == number)
 }
 
 /// Attaches a file or block device. Gives the number.

@@ -21,6 +21,10 @@ pub(crate) struct Mount {
     pub(crate) read_only: bool,
     /// What the file system says of itself, without values: `ro`, `shutdown`, ...
     pub(crate) filesystem: Vec<String>,
+    /// Kind of the file system: `ext4`, `nfs4`, ...
+    pub(crate) kind: String,
+    /// What is mounted, as the file system calls it: a device's path, `server:/export`, ...
+    pub(crate) source: PathBuf,
 }
 
 fn table() -> Result<Vec<u8>> {
@@ -39,6 +43,12 @@ pub(crate) fn at(path: &Path) -> Result<Vec<Mount>> {
         }
     }
     Ok(stacked(mounts))
+}
+
+/// Everything that is mounted.
+pub(crate) fn all() -> Result<Vec<Mount>> {
+    let table = table()?;
+    table.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(parse).collect()
 }
 
 /// All mounts of a file system, given as `major:minor`.
@@ -62,7 +72,12 @@ fn parse(line: &[u8]) -> Result<Mount> {
     let info = MountInfo::from_line(&String::from_utf8_lossy(line))
         .map_err(|e| Error::unavailable(format_args!("cannot understand a line of /proc/self/mountinfo: {e}")))?;
     let path = |field| PathBuf::from(std::ffi::OsString::from_vec(unescape(field).into_owned()));
+    // After the optional fields, whose end is a dash.
+    let mut last = line.split(|&byte| byte == b' ').skip(6).skip_while(|field| *field != b"-").skip(2);
+    let source = path(last.next().unwrap_or_default());
     Ok(Mount {
+        kind: info.fs_type,
+        source,
         id: info.mnt_id,
         parent: info.pid,
         device: info.majmin,
@@ -87,7 +102,7 @@ fn stacked(mut mounts: Vec<Mount>) -> Vec<Mount> {
 }
 
 /// Takes the kernel's `\040` for a space, and so on (space, tab, newline, backslash, `#`), back.
-fn unescape(field: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn unescape(field: &[u8]) -> Cow<'_, [u8]> {
     if !field.contains(&b'\\') {
         return Cow::Borrowed(field);
     }
@@ -120,6 +135,8 @@ mod tests {
             mount_point: "/m".into(),
             read_only: false,
             filesystem: vec![],
+            kind: "ext4".into(),
+            source: "/dev/x".into(),
         }
     }
 
@@ -138,6 +155,10 @@ mod tests {
         assert_eq!(found.root, Path::new("/mnt1 x"));
         assert_eq!(found.mount_point.as_os_str().as_bytes(), b"/mnt2\xff");
         assert!(!found.read_only && found.filesystem.contains(&"errors".to_owned()));
+        assert_eq!((found.kind.as_str(), found.source.as_path()), ("ext3", Path::new("/dev/root")));
+        let line = b"36 35 0:51 / /m rw shared:1 master:2 - nfs4 server:/a\\040b rw,vers=4.2";
+        let found = parse(line).unwrap();
+        assert_eq!((found.kind.as_str(), found.source.as_path()), ("nfs4", Path::new("server:/a b")));
         let line = b"36 35 98:0 / /mnt2 ro,noatime - ext4 /dev/root rw,shutdown";
         let found = parse(line).unwrap();
         assert!(found.read_only && found.filesystem.contains(&"shutdown".to_owned()));

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bulkhead_domain::{Error, ErrorKind, StringMap};
-use bulkhead_node::pool::{LIST_MAX, Object, ObjectKind, ObjectSpec, PoolConfig, PoolStore, Provisioning};
+use bulkhead_node::pool::{
+    Created, LIST_BYTES, LIST_MAX, Object, ObjectKind, ObjectPage, ObjectSpec, PoolConfig, PoolStore, Provisioning,
+    Updated,
+};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
@@ -27,6 +30,14 @@ fn image(name: &str) -> ObjectSpec {
 fn refused<T: std::fmt::Debug>(result: Result<T, Error>, kind: ErrorKind) {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), kind, "{error}");
+}
+
+#[track_caller]
+fn done(result: Result<Updated, Error>) -> Object {
+    match result.unwrap() {
+        Updated::Done(object) => object,
+        Updated::Conflict(version) => panic!("it has version {version}"),
+    }
 }
 
 fn names(objects: &[Object]) -> Vec<&str> {
@@ -79,7 +90,7 @@ fn bad_input_changes_nothing() {
         refused(store.stat_pool(name), ErrorKind::NotFound);
         refused(store.list_objects(name, "", None), ErrorKind::NotFound);
     }
-    assert_eq!(store.list_objects(POOL, "", None).unwrap(), []);
+    assert_eq!(store.list_objects(POOL, "", None).unwrap(), ObjectPage::default());
     for left in ["objects", "tmp", "trash"] {
         assert_eq!(fs::read_dir(dir.path().join(left)).unwrap().count(), 0, "{left}");
     }
@@ -114,11 +125,11 @@ fn listing_is_sorted_and_paged() {
     for name in ["b", "a-2", "a-10", "c", "a"] {
         store.create_object(POOL, &spec(name, ObjectKind::Directory, 0)).unwrap();
     }
-    assert_eq!(names(&store.list_objects(POOL, "", None).unwrap()), ["a", "a-10", "a-2", "b", "c"]);
-    assert_eq!(names(&store.list_objects(POOL, "a-", None).unwrap()), ["a-10", "a-2"]);
-    assert_eq!(names(&store.list_objects(POOL, "", Some("a-2")).unwrap()), ["b", "c"]);
-    assert_eq!(names(&store.list_objects(POOL, "a", Some("a-10")).unwrap()), ["a-2"]);
-    assert_eq!(names(&store.list_objects(POOL, "x", None).unwrap()), [""; 0]);
+    assert_eq!(names(&store.list_objects(POOL, "", None).unwrap().objects), ["a", "a-10", "a-2", "b", "c"]);
+    assert_eq!(names(&store.list_objects(POOL, "a-", None).unwrap().objects), ["a-10", "a-2"]);
+    assert_eq!(names(&store.list_objects(POOL, "", Some("a-2")).unwrap().objects), ["b", "c"]);
+    assert_eq!(names(&store.list_objects(POOL, "a", Some("a-10")).unwrap().objects), ["a-2"]);
+    assert_eq!(names(&store.list_objects(POOL, "x", None).unwrap().objects), [""; 0]);
     // Pages of the most there is: what others put into the directory is no object.
     let objects = dir.path().join("objects");
     fs::create_dir(objects.join(".hidden")).unwrap();
@@ -130,9 +141,46 @@ fn listing_is_sorted_and_paged() {
         fs::write(object.join("meta.json"), &template).unwrap();
     }
     let first = store.list_objects(POOL, "", None).unwrap();
-    assert_eq!(first.len(), LIST_MAX);
-    let rest = store.list_objects(POOL, "", Some(&first[LIST_MAX - 1].spec.name)).unwrap();
-    assert_eq!(rest.len(), 5);
+    assert_eq!(first.objects.len(), LIST_MAX);
+    assert_eq!(first.next.as_ref(), Some(&first.objects[LIST_MAX - 1].spec.name));
+    let rest = store.list_objects(POOL, "", first.next.as_deref()).unwrap();
+    assert_eq!((rest.objects.len(), rest.next), (5, None));
+    assert_eq!(store.list_objects(POOL, "n-", None).unwrap().next, None, "exactly as many as fit");
+}
+
+#[test]
+fn pages_end_where_a_guest_would_have_no_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let large: StringMap = [("k".to_owned(), "v".repeat(4000))].into();
+    for n in 0..150 {
+        let spec = ObjectSpec { metadata: large.clone(), ..spec(&format!("n-{n:03}"), ObjectKind::Directory, 0) };
+        store.create_object(POOL, &spec).unwrap();
+    }
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.list_objects(POOL, "", after.as_deref()).unwrap();
+        assert!(!page.objects.is_empty() && page.objects.len() * 4000 <= LIST_BYTES);
+        seen.extend(page.objects.into_iter().map(|object| object.spec.name));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    assert!(seen.len() == 150 && seen.is_sorted());
+}
+
+#[test]
+fn what_has_the_name_is_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let Created::Made(made) = store.make_object(POOL, &image("i")).unwrap() else { panic!("it was not there") };
+    let other = spec("i", ObjectKind::Directory, 7);
+    assert_eq!(store.make_object(POOL, &other), Ok(Created::There(made)));
+    // Only a name: neither free nor an object.
+    fs::create_dir(dir.path().join("objects/half")).unwrap();
+    refused(store.make_object(POOL, &image("half")), ErrorKind::Aborted);
+    refused(store.make_object("slow", &image("i")), ErrorKind::NotFound);
 }
 
 #[test]
@@ -150,8 +198,8 @@ fn growing_and_changing() {
     refused(store.resize_object(POOL, "i", u64::MAX), ErrorKind::OutOfRange);
 
     let metadata: StringMap = [("new".to_owned(), "\u{1}\"quoted\"".to_owned())].into();
-    refused(store.update_object(POOL, "i", 1, Provisioning::Thin, &metadata), ErrorKind::Aborted);
-    let updated = store.update_object(POOL, "i", 2, Provisioning::Thick, &metadata).unwrap();
+    assert_eq!(store.update_object(POOL, "i", 1, Provisioning::Thin, &metadata), Ok(Updated::Conflict(2)));
+    let updated = done(store.update_object(POOL, "i", 2, Provisioning::Thick, &metadata));
     assert_eq!((updated.version, &updated.spec.metadata), (3, &metadata));
     assert!(updated.allocated_bytes >= 3 << 20, "{updated:?}");
     refused(store.update_object(POOL, "missing", 1, Provisioning::Thin, &metadata), ErrorKind::NotFound);
@@ -171,9 +219,9 @@ fn thick_directories_are_taken_off_what_is_available() {
     let made = store.create_object(POOL, &thick).unwrap();
     assert!(promised(&store));
     let none = StringMap::new();
-    let thin = store.update_object(POOL, "d", made.version, Provisioning::Thin, &none).unwrap();
+    let thin = done(store.update_object(POOL, "d", made.version, Provisioning::Thin, &none));
     assert!(!promised(&store));
-    store.update_object(POOL, "d", thin.version, Provisioning::Thick, &none).unwrap();
+    done(store.update_object(POOL, "d", thin.version, Provisioning::Thick, &none));
     assert!(promised(&store));
     store.delete_object(POOL, "d").unwrap();
     assert!(!promised(&store));
@@ -209,7 +257,7 @@ fn more_than_there_is_is_promised_to_no_directory() {
     store.delete_object(POOL, "d").unwrap();
     let thin = ObjectSpec { provisioning: Provisioning::Thin, ..thick(available * 2) };
     let thin = store.create_object(POOL, &thin).unwrap();
-    refused(store.update_object(POOL, "d", thin.version, Provisioning::Thick, &StringMap::new()));
+    refused(store.update_object(POOL, "d", thin.version, Provisioning::Thick, &StringMap::new()).map(|_| thin));
     assert_eq!(store.stat_object(POOL, "d").unwrap().unwrap().spec.provisioning, Provisioning::Thin);
 }
 
@@ -280,7 +328,7 @@ fn one_name_is_made_once_by_many() {
         }
     });
     assert_eq!(made.into_inner(), 20);
-    assert_eq!(stores[0].list_objects(POOL, "", None).unwrap().len(), 20);
+    assert_eq!(stores[0].list_objects(POOL, "", None).unwrap().objects.len(), 20);
     assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
 }
 
@@ -298,7 +346,8 @@ fn changes_at_once_are_all_counted() {
                     loop {
                         let version = store.stat_object(POOL, "i").unwrap().unwrap().version;
                         match store.update_object(POOL, "i", version, Provisioning::Thin, &metadata) {
-                            Ok(_) => break,
+                            Ok(Updated::Done(_)) => break,
+                            Ok(Updated::Conflict(now)) => assert!(now > version),
                             Err(e) => assert_eq!(e.kind(), ErrorKind::Aborted, "{e}"),
                         }
                     }

@@ -5,6 +5,7 @@ mod credentials;
 mod http;
 mod template;
 
+use super::Place;
 use super::lower::Lower;
 use super::raw::{Maybe, Placed, RawBackend, RawGrants, RawLimits, RawOffer, Text};
 use super::tree::{Node, Value};
@@ -37,12 +38,14 @@ pub(super) fn lower(with: &mut Lower<'_, '_>, path: &str, raw: &Placed<RawBacken
         raw.secrets.iter().flat_map(|all| &all.0).map(|(name, _)| name.text.as_str()).collect();
     let profile_names: Vec<&str> = raw.auth.iter().flat_map(|all| &all.0).map(|(name, _)| name.text.as_str()).collect();
     with.signed_grants(&format!("{path}.grants"), &grants, &profile_names);
+    let (config, config_at) = with.settings(&format!("{path}.config"), raw);
     BackendConfig {
         source: source.unwrap_or_default(),
         source_at: raw.source.at,
         digest,
         digest_at: raw.digest.0.as_ref().map(|text| text.at),
-        config: with.settings(&format!("{path}.config"), raw),
+        config,
+        config_at,
         http: match &raw.http {
             Some(http) => with.http_settings(&format!("{path}.http"), http),
             None => HttpSettings { at, ..HttpSettings::default() },
@@ -54,9 +57,9 @@ pub(super) fn lower(with: &mut Lower<'_, '_>, path: &str, raw: &Placed<RawBacken
 }
 
 impl Lower<'_, '_> {
-    fn settings(&mut self, path: &str, raw: &RawBackend) -> BTreeMap<String, String> {
+    fn settings(&mut self, path: &str, raw: &RawBackend) -> (BTreeMap<String, String>, BTreeMap<String, Place>) {
         let settings = raw.config.as_ref().map(|tree| tree.flatten(self.source, path, self.errors)).unwrap_or_default();
-        let mut out = BTreeMap::new();
+        let (mut out, mut places) = (BTreeMap::new(), BTreeMap::new());
         for setting in settings {
             let key = format!("{path}.{}", setting.key);
             let Some(value) = self.expand(&key, &setting.text) else { continue };
@@ -64,9 +67,10 @@ impl Lower<'_, '_> {
                 let message = format!("is too long: write at most {}", units::exact(SETTING_BYTES as u64));
                 self.errors.add(setting.text.at, key, message);
             }
+            places.insert(setting.key.clone(), setting.text.at);
             out.insert(setting.key, value);
         }
-        out
+        (out, places)
     }
 
     fn grants(&mut self, path: &str, raw: &Placed<RawGrants>) -> Grants {
@@ -86,8 +90,15 @@ impl Lower<'_, '_> {
                 .into_iter()
                 .map(str::to_owned)
                 .collect(),
+            devices: self.device_paths(&format!("{path}.devices"), raw.devices.as_deref().unwrap_or_default()),
             at,
         }
+    }
+
+    fn device_paths(&mut self, path: &str, prefixes: &[Text]) -> Vec<String> {
+        let numbered = prefixes.iter().enumerate();
+        let read = |(index, text)| self.read(&format!("{path}[{index}]"), text, units::device_path);
+        numbered.filter_map(read).collect()
     }
 
     fn state(&mut self, path: &str, node: &Node) -> Option<StateGrant> {
@@ -148,7 +159,11 @@ impl Lower<'_, '_> {
                     self.read_or(&format!("{key}.copyLimit"), &pool.copy_limit, Pool::COPY_LIMIT_BYTES, |text| {
                         units::size(text, 0..=limits::MAX_BYTES)
                     });
-                pools.insert(name.text.clone(), Pool { path, copy_limit_bytes, at: text.at });
+                let directory_mode =
+                    self.read_or(&format!("{key}.directoryMode"), &pool.directory_mode, None, |text| {
+                        units::permissions(text).map(Some)
+                    });
+                pools.insert(name.text.clone(), Pool { path, copy_limit_bytes, directory_mode, at: text.at });
             }
         }
         pools

@@ -3,9 +3,10 @@
 use super::check;
 use super::error::{ConfigError, Errors};
 use super::types::Config;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Largest file that is read, in bytes.
 const FILE_BYTES: u64 = 1 << 20;
@@ -40,14 +41,14 @@ pub(super) fn kernel_host_name() -> Option<String> {
 
 impl Config {
     /// Checks that what the config names is there: pools are directories, none inside another also by symlinks, and
-    /// sources are readable files.
+    /// sources are readable files. `silent`: directories that are not looked at, as they would not answer.
     ///
     /// # Errors
     /// All that is wrong, sorted by line.
-    pub fn check_paths(&self) -> Result<(), Vec<ConfigError>> {
+    pub fn check_paths(&self, silent: &BTreeSet<PathBuf>) -> Result<(), Vec<ConfigError>> {
         let mut errors = Errors::new(&self.file);
-        (0..self.drivers.len()).for_each(|index| self.look_for(index, &mut errors));
-        check::overlaps(self, &check::directories(self, |path| fs::canonicalize(path).ok()), &mut errors);
+        (0..self.drivers.len()).for_each(|index| self.look_for(index, silent, &mut errors));
+        check::overlaps(self, &check::directories(self, |path| resolved(path, silent)), &mut errors);
         errors.finish(())
     }
 
@@ -56,23 +57,23 @@ impl Config {
     ///
     /// # Errors
     /// All that is wrong, sorted by line.
-    pub fn check_paths_of(&self, index: usize) -> Result<(), Vec<ConfigError>> {
+    pub fn check_paths_of(&self, index: usize, silent: &BTreeSet<PathBuf>) -> Result<(), Vec<ConfigError>> {
         let mut errors = Errors::new(&self.file);
-        self.look_for(index, &mut errors);
-        let directories = check::directories(self, |path| fs::canonicalize(path).ok());
+        self.look_for(index, silent, &mut errors);
+        let directories = check::directories(self, |path| resolved(path, silent));
         check::overlaps_of(self, index, &directories, &mut errors);
         errors.finish(())
     }
 
     /// Looks for the source and the pools of one driver.
-    fn look_for(&self, index: usize, errors: &mut Errors<'_>) {
+    fn look_for(&self, index: usize, silent: &BTreeSet<PathBuf>, errors: &mut Errors<'_>) {
         let Some(driver) = self.drivers.get(index) else { return };
         let backend = &driver.backend;
         if let Err(problem) = readable_file(&backend.source) {
             let message = format!("{} {problem}: build or copy the component there", backend.source.display());
             errors.add(backend.source_at, format!("drivers[{index}].backend.source"), message);
         }
-        for (name, pool) in &backend.grants.pools {
+        for (name, pool) in backend.grants.pools.iter().filter(|(_, pool)| !silent.contains(&pool.path)) {
             let problem = match fs::metadata(&pool.path) {
                 Ok(found) if found.is_dir() => continue,
                 Ok(_) => "is not a directory: name one".to_owned(),
@@ -85,6 +86,11 @@ impl Config {
             errors.add(pool.at, format!("drivers[{index}].backend.grants.pools.{name}.path"), message);
         }
     }
+}
+
+/// Without links; none if it is not there or can't be looked at.
+fn resolved(path: &Path, silent: &BTreeSet<PathBuf>) -> Option<PathBuf> {
+    if silent.contains(path) { None } else { fs::canonicalize(path).ok() }
 }
 
 fn readable_file(path: &Path) -> Result<(), String> {

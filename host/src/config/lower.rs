@@ -2,10 +2,10 @@
 //! found a harmless stand-in takes the value's place, so that the rest is judged too.
 
 use super::error::{Errors, Place};
-use super::raw::{Maybe, Placed, RawConfig, RawDriver, RawNode, RawTotals, Text, facts::RawCloud};
+use super::raw::{Maybe, Placed, RawConfig, RawDriver, RawNode, RawTotals, Text};
 use super::types::{Config, DriverConfig, NodeConfig};
 use super::{backend, units};
-use bulkhead_domain::{StringMap, limits, node::CloudFacts, offer::CsiVersion, topology};
+use bulkhead_domain::{StringMap, limits, offer::CsiVersion, topology};
 use std::path::{Path, PathBuf};
 
 const STATE_DIR: &str = "/var/lib/bulkhead";
@@ -161,25 +161,8 @@ impl Lower<'_, '_> {
         });
         let registration = raw.map_or(&none, |raw| &raw.registration);
         let registration = self.read_or("node.registration", registration, false, units::flag);
-        let cloud = raw.and_then(|raw| raw.facts.as_ref()?.cloud.as_ref()).map(|cloud| self.cloud(cloud));
-        NodeConfig { id: id.unwrap_or_default(), kubelet_root, kubelet_root_at, directory, registration, labels, cloud }
-    }
-
-    fn cloud(&mut self, raw: &RawCloud) -> CloudFacts {
-        let mut word = |key: &str, text: &Text, bytes: usize| {
-            self.read(&format!("node.facts.cloud.{key}"), text, |text| units::text(text, bytes)).unwrap_or_default()
-        };
-        let (provider, instance_type) =
-            (word("provider", &raw.provider, 32), word("instanceType", &raw.instance_type, limits::STRING_BYTES));
-        // The longest are resource ids of Azure.
-        let instance_id = word("instanceId", &raw.instance_id, 512);
-        let region = word("region", &raw.region, limits::STRING_BYTES);
-        let zone = raw.zone.0.as_ref().map(|text| word("zone", text, limits::STRING_BYTES)).unwrap_or_default();
-        let used_attachment_slots =
-            self.read_or("node.facts.cloud.usedAttachmentSlots", &raw.used_attachment_slots, None, |text| {
-                units::count(text, 0..=1000).map(Some)
-            });
-        CloudFacts { provider, instance_id, instance_type, region, zone, used_attachment_slots }
+        let facts = self.facts(raw.and_then(|raw| raw.facts.as_ref()));
+        NodeConfig { id: id.unwrap_or_default(), kubelet_root, kubelet_root_at, directory, registration, labels, facts }
     }
 
     fn driver(&mut self, index: usize, raw: &Placed<RawDriver>, alone: bool) -> DriverConfig {

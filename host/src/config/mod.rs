@@ -8,6 +8,7 @@
 //! | `parse` | text to `raw`, and the YAML library's errors in our words |
 //! | `lower` | `raw` to the types of this file: `${ENV}`, defaults, units; collects errors instead of stopping |
 //! | `backend` | the part of `lower` about one backend; its secrets and auth profiles in modules of their own |
+//! | `facts` | the part of `lower` about what is known of a node |
 //! | `check` | what holds between several values: names, sockets and pools used twice |
 //! | `files` | what needs a look at the disk: are pools and sources there |
 //! | `units` | texts of one value: sizes, times, digests, names |
@@ -21,6 +22,7 @@
 mod backend;
 mod check;
 mod error;
+mod facts;
 mod files;
 mod lower;
 mod parse;
@@ -39,9 +41,10 @@ pub use error::{ConfigError, Place};
 pub use schema::json_schema;
 pub use snippet::grant_snippet;
 pub use types::{
-    AddressKind, Addresses, AuthMethod, AuthProfile, BackendConfig, ClientCertificate, Config, CredentialSource,
-    DriverConfig, Grants, HostPattern, HttpGrant, HttpSettings, Json, Limits, Login, LoginBody, NodeConfig, OAuth2,
-    Offering, Piece, Pool, Proxy, Role, Scheme, SecretSource, SecretsGrant, SigV4, StateGrant, Template, TokenFrom,
+    AddressKind, Addresses, AuthMethod, AuthProfile, BackendConfig, ClientCertificate, CloudConfig, Config,
+    CredentialSource, DriverConfig, FactsConfig, Grants, HostPattern, HttpGrant, HttpSettings, Json, Limits, Login,
+    LoginBody, NodeConfig, OAuth2, Offering, Piece, Pool, Proxy, Role, Scheme, SecretSource, SecretsGrant, SigV4,
+    StateGrant, Template, TokenFrom,
 };
 
 use std::path::Path;

@@ -96,7 +96,7 @@ pub(super) struct RawNode {
     /// Labels that backends see among the node's facts.
     #[schemars(with = "Option<std::collections::BTreeMap<String, super::schema::Scalar>>")]
     pub labels: Option<Entries<Text>>,
-    /// What the host can't find out about this node by itself.
+    /// What is known of this node, in place of what the host finds out by itself.
     pub facts: Option<RawFacts>,
 }
 
@@ -254,6 +254,9 @@ pub(super) struct RawGrants {
     /// Kinds of access that the backend's mount plans may use.
     #[schemars(with = "Option<Vec<super::schema::AccessName>>")]
     pub access: Option<Vec<Text>>,
+    /// What the path of a device in a mount plan (`local-device`) must begin with, beneath /dev: `/dev/pxd/`, `/dev/xvd`.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub devices: Option<Vec<Text>>,
 }
 
 /// What stands at a key that may be left out: a scalar or a map.
@@ -273,6 +276,11 @@ pub(super) struct RawPool {
     #[serde(default)]
     #[schemars(with = "super::schema::Size")]
     pub copy_limit: Maybe,
+    /// Permission bits of new directories for volumes, in octal and in quotes, like "0777": for a pool on a network file system
+    /// whose directories nodes mount by themselves. Default: 0755 beneath directories that only the pool's owner can enter.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub directory_mode: Maybe,
 }
 
 /// How much one call and all calls of a backend may take.

@@ -4,6 +4,7 @@ mod auth;
 mod bad;
 mod between;
 mod examples;
+mod facts;
 mod files;
 mod good;
 mod structure;

@@ -1,18 +1,19 @@
 //! What the rest of the host sees of the config. Paths are absolute, sizes are bytes, defaults are filled in.
 
 mod auth;
+mod facts;
 pub(super) mod http;
 
 pub use self::auth::{
     AuthMethod, AuthProfile, CredentialSource, Json, Login, LoginBody, OAuth2, Piece, Role, SecretSource, SigV4,
     Template, TokenFrom,
 };
+pub use facts::{CloudConfig, FactsConfig};
 pub use http::{AddressKind, Addresses, ClientCertificate, HostPattern, HttpGrant, HttpSettings, Proxy, Scheme};
 
 use super::{ConfigError, Place};
 use bulkhead_domain::{
     StringMap,
-    node::CloudFacts,
     offer::{CsiVersion, ExpandedBy, Interface},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,8 +58,8 @@ pub struct NodeConfig {
     pub registration: bool,
     /// Published with the node's facts.
     pub labels: StringMap,
-    /// Where the node runs, as the operator says.
-    pub cloud: Option<CloudFacts>,
+    /// What the operator says of it, and how the rest is found out.
+    pub facts: FactsConfig,
 }
 
 impl NodeConfig {
@@ -120,6 +121,8 @@ pub struct BackendConfig {
     pub digest_at: Option<Place>,
     /// The backend's own settings: nested keys joined by dots, list items by index, all values as text as written.
     pub config: BTreeMap<String, String>,
+    /// Where each of them stands.
+    pub config_at: BTreeMap<String, Place>,
     /// How its requests travel.
     pub http: HttpSettings,
     /// Secrets of its own and of its auth profiles, by name.
@@ -143,6 +146,8 @@ pub struct Grants {
     pub http: Vec<HttpGrant>,
     /// Kinds of access that its plans may use: names of [`bulkhead_domain::plan::Access::NAMES`].
     pub access: BTreeSet<String>,
+    /// What the path of a device in a plan must begin with.
+    pub devices: Vec<String>,
     /// Where a missing grant would go: `grants`, or `backend` if there are none.
     pub at: Place,
 }
@@ -154,6 +159,8 @@ pub struct Pool {
     pub path: PathBuf,
     /// Most bytes that are copied while a file system in use is frozen, where extents can't be shared.
     pub copy_limit_bytes: u64,
+    /// Permission bits of new directories.
+    pub directory_mode: Option<u32>,
     /// Where the path stands.
     pub at: Place,
 }
@@ -218,6 +225,14 @@ impl Config {
     /// `drivers[0].backend.source`; `message` says what is wrong and what to do.
     pub fn error(&self, place: Place, key: impl Into<String>, message: impl Into<String>) -> ConfigError {
         ConfigError::new(&self.file, Some(place), key, message)
+    }
+}
+
+impl BackendConfig {
+    /// The setting that a text of the backend names in backticks, and where it stands. None: it names none that is set.
+    pub fn setting_named_in(&self, text: &str) -> Option<(&str, Place)> {
+        let quoted = text.split('`').skip(1).step_by(2);
+        quoted.filter_map(|key| self.config_at.get_key_value(key)).map(|(key, place)| (key.as_str(), *place)).next()
     }
 }
 

@@ -81,6 +81,15 @@ pub(super) fn exact(bytes: u64) -> String {
     }
 }
 
+/// Permission bits in octal, of a directory that its owner can use.
+pub(super) fn permissions(text: &str) -> Result<u32, Problem> {
+    let octal = (3..=4).contains(&text.len()) && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+    let bits = octal.then(|| u32::from_str_radix(text, 8).ok()).flatten();
+    bits.filter(|bits| bits & 0o700 == 0o700).ok_or_else(|| {
+        "is no mode for directories: write three or four octal digits that let the owner do everything, like \"0777\"".into()
+    })
+}
+
 /// A time, within `range`.
 pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, Problem> {
     let time =
@@ -109,6 +118,16 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Problem> {
 /// `true` or `false`.
 pub(super) fn flag(text: &str) -> Result<bool, Problem> {
     text.parse().map_err(|_| "is neither true nor false: write one of them".into())
+}
+
+/// What the path of a device must begin with: something beneath /dev, and more than that.
+pub(super) fn device_path(text: &str) -> Result<String, Problem> {
+    let below = text.strip_prefix("/dev/").unwrap_or_default();
+    let whole = below.strip_suffix('/').unwrap_or(below);
+    if whole.is_empty() || whole.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err("is not the beginning of a device's path beneath /dev: write e.g. /dev/pxd/ or /dev/xvd".into());
+    }
+    Ok(text.to_owned())
 }
 
 /// `sha256:` and 64 hexadecimal digits.

@@ -11,7 +11,9 @@ mod state;
 mod transport;
 
 pub use bulkhead_node::pool::PoolStore;
-pub use bulkhead_node::pool::{CopyOrder, ExtentPage, Object, ObjectKind, ObjectSpec, PoolInfo, Provisioning};
+pub use bulkhead_node::pool::{
+    CopyOrder, Created, ExtentPage, Object, ObjectKind, ObjectPage, ObjectSpec, PoolInfo, Provisioning, Updated,
+};
 pub use pace::Pace;
 pub use pools::Granted;
 pub use secrets::{BackendSecrets, SECRET_BYTES, SIGNED_BYTES, SecretError, Seen, Stamp, Value, hmac_sha256};

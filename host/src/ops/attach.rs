@@ -3,7 +3,7 @@
 use super::{
     Driver,
     call::Call,
-    ports::{AttachOrder, NodeDirectory},
+    ports::{AttachOrder, KnownNode, NodeDirectory},
     work::blocking,
 };
 use bulkhead_domain::{
@@ -81,11 +81,18 @@ impl Driver {
         self.ask(like, guard, request, move |backend, cx, request| {
             let driver = driver.clone();
             async move {
-                let node = find(driver.inner.directory.clone(), request.node_id.clone()).await?;
+                let KnownNode { facts: node, stale } =
+                    find(driver.inner.directory.clone(), request.node_id.clone()).await?;
+                let node_id = request.node_id.clone();
                 let _turn = driver.turn(Some(&request.node_id), cx.deadline).await?;
                 let ControllerPublishVolume { volume_id, capability, read_only, context, .. } = request;
                 let order = AttachOrder { volume_id, node, capability, read_only, context };
-                backend.controller_publish_volume(cx, order).await
+                let attached = backend.controller_publish_volume(cx, order).await;
+                // Whoever reads why it can't be attached has to know that the facts may be to blame.
+                attached.map_err(|error| match stale {
+                    Some(age) => error.context(old_entry(&node_id, age)),
+                    None => error,
+                })
             }
         })
         .await
@@ -124,8 +131,15 @@ impl Driver {
     }
 }
 
-async fn find(directory: Arc<dyn NodeDirectory>, node_id: NodeId) -> Result<bulkhead_domain::node::NodeFacts> {
-    let unknown = Error::not_found(format_args!("no node {node_id} has made itself known to this controller"));
+fn old_entry(node_id: &NodeId, age: Duration) -> String {
+    let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
+    format!("node {node_id}: its entry in the node directory is {age} old, does its host run?")
+}
+
+async fn find(directory: Arc<dyn NodeDirectory>, node_id: NodeId) -> Result<KnownNode> {
+    let unknown = Error::not_found(format_args!(
+        "no node {node_id} has made itself known to this controller: does its host run, and with the same node.directory?"
+    ));
     blocking(move || directory.find(&node_id)).await?.ok_or(unknown)
 }
 

@@ -16,11 +16,15 @@ const PROBE_TTL: Duration = Duration::from_secs(3);
 pub(super) struct ProbeCache(Mutex<Option<(Instant, Result<bool>)>>);
 
 impl Driver {
-    /// Probe: ready or still starting up.
+    /// Probe: ready or still starting up. A node's half is ready once it is loaded: its backend reaches nothing there, so it
+    /// isn't asked.
     ///
     /// # Errors
     /// FAILED_PRECONDITION with the backend's reason: the specification's code for a plugin that is not healthy.
     pub async fn probe(&self, timeout: Option<Duration>) -> Result<bool> {
+        if !self.inner.controller {
+            return Ok(true);
+        }
         // Held across the call: probes that come meanwhile wait for its answer instead of asking again.
         let mut last = self.inner.probe.0.lock().await;
         if let Some((when, answer)) = last.as_ref()
@@ -28,9 +32,7 @@ impl Driver {
         {
             return answer.clone();
         }
-        // In a node process everything beyond the always-linked imports is closed, for this call too.
-        let role = if self.inner.controller { Role::Controller } else { Role::Node };
-        let cx = self.context(role, Effect::None, timeout, None, Secrets::default());
+        let cx = self.context(Role::Controller, Effect::None, timeout, None, Secrets::default());
         let (deadline, backend) = (cx.deadline, self.inner.backend.clone());
         let answer = self
             .inner

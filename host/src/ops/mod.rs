@@ -10,6 +10,7 @@ mod call;
 pub mod controller;
 pub mod group;
 pub mod identity;
+pub mod lane;
 pub mod listing;
 pub mod lock;
 pub mod node;
@@ -28,8 +29,8 @@ use crate::ops::{
     ports::{Backend, Backoff, NodeDirectory},
 };
 use bulkhead_domain::{
-    node::NodeFacts,
     offer::{NodeCapability, Offer},
+    volume::NodeId,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -43,7 +44,7 @@ struct Inner {
     name: String,
     backend: Arc<dyn Backend>,
     node: Option<NodeHalf>,
-    facts: NodeFacts,
+    node_id: NodeId,
     directory: Arc<dyn NodeDirectory>,
     controller: bool,
     call_timeout: Duration,
@@ -63,9 +64,9 @@ pub struct Parts {
     pub backend: Arc<dyn Backend>,
     /// None in controller mode.
     pub node: Option<NodeHalf>,
-    /// What this node says about itself.
-    pub facts: NodeFacts,
-    /// Where the controller half finds nodes.
+    /// This node.
+    pub node_id: NodeId,
+    /// Where nodes are found, also this one.
     pub directory: Arc<dyn NodeDirectory>,
     /// False in node mode.
     pub controller: bool,
@@ -85,7 +86,7 @@ impl Driver {
                 asking: again::Asking::new(&parts.name, parts.work.clone(), parts.pace),
                 name: parts.name,
                 backend: parts.backend,
-                facts: parts.facts,
+                node_id: parts.node_id,
                 directory: parts.directory,
                 controller: parts.controller,
                 call_timeout: parts.call_timeout,

@@ -3,19 +3,22 @@
 
 use super::{
     Driver,
+    lane::Wait,
     node_half::NodeHalf,
     ports::{Effect, NodeEngine, PlanRequest, Role},
-    work::blocking,
 };
 use bulkhead_domain::{
     Error, Result,
     capability::VolumeCapability,
-    node::{NodeExpand, NodeInfo, PublishEphemeral, Stage},
+    node::{NodeExpand, NodeFacts, NodeInfo, PublishEphemeral, Stage},
     offer::Interface,
     plan::{self, Plan},
     request::{InlineVolume, NodePublishVolume, NodeStageVolume, Secrets},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 impl Driver {
     /// What works without the backend: taking volumes down.
@@ -32,17 +35,24 @@ impl Driver {
         Ok(self.node_half()?.engine.clone())
     }
 
+    /// What this node knows about itself now. Its own entry is in this process, so that this doesn't block.
+    fn facts(&self) -> Result<NodeFacts> {
+        let known = self.inner.directory.find(&self.inner.node_id)?;
+        let early = || Error::unavailable("this node's facts are not collected yet: try again");
+        known.map(|known| known.facts).ok_or_else(early)
+    }
+
     /// NodeStageVolume: plan, then carry it out. Locks the volume.
     ///
     /// # Errors
     /// As the specification's table.
     pub async fn node_stage_volume(&self, request: NodeStageVolume, timeout: Option<Duration>) -> Result<()> {
-        let engine = self.engine()?;
+        let node = self.node_half()?.clone();
         let guard = self.lock(&request.volume_id)?;
         // The plan itself changes nothing, but the volume may be staged from before: a client that took a fault of the
         // backend for the final word on it would forget to unstage.
         let cx = self.context(Role::Node, Effect::Possible, timeout, None, request.secrets);
-        let (deadline, backend, facts) = (cx.deadline, self.inner.backend.clone(), self.inner.facts.clone());
+        let (deadline, backend, facts) = (cx.deadline, self.inner.backend.clone(), self.facts()?);
         let operation = async move {
             let guard = guard;
             let ask = PlanRequest {
@@ -54,17 +64,21 @@ impl Driver {
             };
             let plan = backend.plan_volume(cx, ask).await?;
             check_fits(&plan, &request.capability)?;
-            let stage = Stage {
+            let mut stage = Stage {
                 volume_id: request.volume_id,
                 staging_path: request.staging_path,
                 capability: request.capability,
                 plan,
+                timeout: Duration::ZERO,
             };
-            blocking(move || {
+            let lane = node.lane_on(&stage.volume_id, stage.plan.access.lies_on());
+            let step = move || {
                 let _guard = guard;
-                engine.stage(stage)
-            })
-            .await
+                // What it waited for a thread is gone.
+                stage.timeout = deadline.saturating_duration_since(Instant::now());
+                node.engine.stage(stage)
+            };
+            lane.run(Wait::Until(deadline), step).await
         };
         self.inner.work.run(deadline, operation).await
     }
@@ -86,7 +100,7 @@ impl Driver {
 
     /// Plans an inline ephemeral volume and makes it. Its unpublish needs the journal alone.
     async fn publish_inline(&self, request: InlineVolume, timeout: Option<Duration>) -> Result<()> {
-        let engine = self.engine()?;
+        let node = self.node_half()?.clone();
         if !self.offer().has(Interface::Ephemeral) {
             // Of all codes the one for a CO that publishes what was not staged.
             return Err(Error::failed_precondition(format_args!(
@@ -108,11 +122,12 @@ impl Driver {
             let read_only = request.read_only || capability.access_mode.is_reader_only();
             let target_path = request.target_path;
             let publish = PublishEphemeral { volume_id, target_path, capability, read_only, plan };
-            blocking(move || {
+            let lane = node.lane_on(&publish.volume_id, Some(publish.plan.lies_on()));
+            let step = move || {
                 let _guard = guard;
-                engine.publish_ephemeral(publish)
-            })
-            .await
+                node.engine.publish_ephemeral(publish)
+            };
+            lane.run(Wait::Until(deadline), step).await
         };
         self.inner.work.run(deadline, operation).await
     }
@@ -131,12 +146,12 @@ impl Driver {
     /// # Errors
     /// Those of the backend.
     pub async fn node_get_info(&self, timeout: Option<Duration>) -> Result<(String, NodeInfo)> {
-        let node_id = self.inner.facts.node_id.clone();
+        let node_id = self.inner.node_id.as_str().to_owned();
         if !self.offer().has(Interface::Node) {
             return Ok((node_id, NodeInfo::default()));
         }
         let cx = self.context(Role::Node, Effect::None, timeout, None, Secrets::default());
-        let (deadline, backend, facts) = (cx.deadline, self.inner.backend.clone(), self.inner.facts.clone());
+        let (deadline, backend, facts) = (cx.deadline, self.inner.backend.clone(), self.facts()?);
         let info = self.inner.work.run(deadline, async move { backend.get_node_info(cx, facts).await }).await?;
         Ok((node_id, info))
     }
@@ -146,10 +161,14 @@ impl Driver {
 fn check_fits(plan: &Plan, capability: &VolumeCapability) -> Result<()> {
     match (capability.is_block(), &plan.usage) {
         (true, plan::Usage::Block(_)) if !plan.access.is_block_device() => Err(Error::failed_precondition(
-            format_args!("the backend's plan gives no block device: {} is a file system", plan.access.name()),
+            format_args!("the backend's plan gives no block device: {} is a directory", plan.access.name()),
         )),
-        (true, plan::Usage::Block(_)) | (false, plan::Usage::Filesystem(_)) => Ok(()),
-        (true, _) => Err(Error::failed_precondition("the backend plans a file system for block access")),
-        (false, _) => Err(Error::failed_precondition("the backend plans a raw device for mount access")),
+        (true, plan::Usage::Block(_)) | (false, plan::Usage::Filesystem(_) | plan::Usage::Directory(_)) => Ok(()),
+        (true, plan::Usage::Filesystem(_) | plan::Usage::Directory(_)) => {
+            Err(Error::failed_precondition("the backend plans a file system for block access"))
+        }
+        (false, plan::Usage::Block(_)) => {
+            Err(Error::failed_precondition("the backend plans a raw device for mount access"))
+        }
     }
 }

@@ -2,12 +2,13 @@
 //! taken down from the journal meanwhile, and is a part of every driver that can.
 
 use super::{
+    lane::{Lane, Lanes, Wait},
     lock::{Key, Locks},
     ports::NodeEngine,
     work::{Work, blocking},
 };
 use bulkhead_domain::{
-    Result,
+    ErrorKind, Result,
     node::{Unpublish, Unstage},
     volume::VolumeId,
 };
@@ -21,6 +22,7 @@ use std::{
 pub struct NodeHalf {
     pub(super) engine: Arc<dyn NodeEngine>,
     pub(super) locks: Locks,
+    lanes: Arc<Lanes>,
     work: Work,
     call_timeout: Duration,
 }
@@ -28,7 +30,7 @@ pub struct NodeHalf {
 impl NodeHalf {
     /// `call_timeout`: longest time for one call, whatever the client allows.
     pub fn new(engine: Arc<dyn NodeEngine>, work: Work, call_timeout: Duration) -> Self {
-        Self { engine, locks: Locks::default(), work, call_timeout }
+        Self { engine, locks: Locks::default(), lanes: Arc::default(), work, call_timeout }
     }
 
     /// The same volumes with another engine over the same journal: calls that run on either exclude each other.
@@ -53,6 +55,40 @@ impl NodeHalf {
         self.locked(request.volume_id.clone(), timeout, move |engine| engine.unpublish(request)).await
     }
 
+    /// Takes back what was cut short and what nobody has come back for within `grace`: a client repeats its calls, and what it
+    /// still wants is not to be taken down and made anew. One volume after the other, each under its lock.
+    pub async fn reconcile(self, grace: Duration) {
+        tokio::time::sleep(grace).await;
+        let engine = self.engine.clone();
+        let unfinished = match blocking(move || engine.unfinished()).await {
+            Ok(unfinished) => unfinished,
+            Err(error) => return tracing::warn!(%error, "can't look for volumes of which an operation was cut short"),
+        };
+        for volume in unfinished {
+            let id = volume.clone();
+            let step = move |engine: &dyn NodeEngine| engine.reconcile(id);
+            match self.locked(volume.clone(), None, step).await {
+                Ok(()) => {}
+                // Somebody is at it.
+                Err(error) if error.kind() == ErrorKind::Aborted => {}
+                Err(error) => tracing::warn!(%volume, %error, "what was cut short can't be taken back now"),
+            }
+        }
+    }
+
+    /// Where work on a volume runs: together with all that would hang with it.
+    pub(super) fn lane(&self, volume_id: &VolumeId) -> Lane {
+        match self.engine.lies_on(volume_id) {
+            Some(what) => self.lanes.of(&what),
+            None => self.lanes.of(&format!("volume {volume_id}")),
+        }
+    }
+
+    /// As [`NodeHalf::lane`], of a volume that lies on what its plan says, if that says it.
+    pub(super) fn lane_on(&self, volume_id: &VolumeId, lies_on: Option<String>) -> Lane {
+        lies_on.map_or_else(|| self.lane(volume_id), |what| self.lanes.of(&what))
+    }
+
     /// Runs one step of the engine on a blocking thread that keeps the volume's lock until it ends.
     pub(super) async fn locked<T: Send + 'static>(
         &self,
@@ -63,10 +99,14 @@ impl NodeHalf {
         let engine = self.engine.clone();
         let guard = self.locks.try_lock(Key::Volume(volume_id.as_str().to_owned()))?;
         let deadline = Instant::now() + timeout.map_or(self.call_timeout, |t| t.min(self.call_timeout));
-        let operation = blocking(move || {
-            let _guard = guard;
-            step(engine.as_ref())
-        });
+        let lane = self.lane(&volume_id);
+        let operation = async move {
+            let step = move || {
+                let _guard = guard;
+                step(engine.as_ref())
+            };
+            lane.run(Wait::Until(deadline), step).await
+        };
         self.work.run(deadline, operation).await
     }
 }

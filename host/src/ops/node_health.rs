@@ -4,8 +4,8 @@
 use super::{
     Driver,
     call::Call,
+    lane::Wait,
     ports::{Effect, Role},
-    work::blocking,
 };
 use bulkhead_domain::{
     Result,
@@ -33,7 +33,7 @@ impl Driver {
     /// # Errors
     /// NOT_FOUND; DEADLINE_EXCEEDED from a file system that does not answer, where the volume's condition can't say so.
     pub async fn node_get_volume_stats(&self, request: Stats, timeout: Option<Duration>) -> Result<VolumeStats> {
-        let engine = self.engine()?;
+        let (engine, lane) = (self.engine()?, self.node_half()?.lane(&request.volume_id));
         let condition = self.offer().shows_node_condition();
         let cx = self.context(Role::Node, Effect::None, timeout, None, Secrets::default());
         let patience = patience(timeout);
@@ -48,7 +48,8 @@ impl Driver {
             let usage = if unreadable { vec![] } else { engine.stats(request, patience / 2)? };
             Ok(VolumeStats { usage, problems: Some(problems) })
         };
-        self.inner.work.run(cx.deadline, blocking(look)).await
+        let wait = Wait::Until(cx.deadline);
+        self.inner.work.run(cx.deadline, async move { lane.run(wait, look).await }).await
     }
 
     /// NodeGetVolumeHealth: what this node sees; empty = healthy.
@@ -60,10 +61,11 @@ impl Driver {
         request: NodeHealth,
         timeout: Option<Duration>,
     ) -> Result<Vec<VolumeProblem>> {
-        let engine = self.engine()?;
+        let (engine, lane) = (self.engine()?, self.node_half()?.lane(&request.volume_id));
         let cx = self.context(Role::Node, Effect::None, timeout, None, Secrets::default());
-        let patience = patience(timeout);
-        self.inner.work.run(cx.deadline, blocking(move || engine.health(request, patience))).await
+        let (patience, wait) = (patience(timeout), Wait::Until(cx.deadline));
+        let look = async move { lane.run(wait, move || engine.health(request, patience)).await };
+        self.inner.work.run(cx.deadline, look).await
     }
 
     /// NodeGetStorageHealth: the controller half's view of the storage system; empty = healthy.

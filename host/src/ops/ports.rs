@@ -228,6 +228,19 @@ pub trait NodeEngine: Send + Sync {
     fn health(&self, request: NodeHealth, timeout: Duration) -> Result<Vec<VolumeProblem>>;
     /// The volume is staged or published here, by the journal.
     fn is_published(&self, volume_id: &VolumeId) -> Result<bool>;
+    /// What the volume lies on together with others, and would hang with, like `pool fast`; none if it is not known, or has a disk of
+    /// its own. Does not block.
+    fn lies_on(&self, _volume_id: &VolumeId) -> Option<String> {
+        None
+    }
+    /// Volumes of which an operation was cut short.
+    fn unfinished(&self) -> Result<Vec<VolumeId>> {
+        Ok(Vec::new())
+    }
+    /// Takes back what was cut short of a volume, if something was.
+    fn reconcile(&self, _volume_id: VolumeId) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The back-off that all calls of one backend share.
@@ -238,11 +251,26 @@ pub trait Backoff: Send + Sync {
     fn unavailable(&self, retry_after: Duration);
 }
 
-/// Where the controller half finds what nodes have made known about themselves. May block.
+/// A node as a directory knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownNode {
+    /// What it has made known about itself.
+    pub facts: NodeFacts,
+    /// How long ago, if that is too long: it may no longer be true.
+    pub stale: Option<Duration>,
+}
+
+/// Where nodes make themselves known, and the controller half finds them. May block.
 pub trait NodeDirectory: Send + Sync {
+    /// Makes `facts` known, in place of what was known of that node before: all of it or nothing.
+    ///
+    /// # Errors
+    /// UNAVAILABLE: it can't be written; what was known before still is.
+    fn publish(&self, facts: &NodeFacts) -> Result<()>;
     /// None: no node of that id has made itself known.
     ///
     /// # Errors
-    /// UNAVAILABLE: the directory can't be read.
-    fn find(&self, node_id: &NodeId) -> Result<Option<NodeFacts>>;
+    /// NOT_FOUND: the node's entry is unreadable, as if there were none. UNAVAILABLE: the directory can't be read, or the entry was
+    /// written by a newer version.
+    fn find(&self, node_id: &NodeId) -> Result<Option<KnownNode>>;
 }

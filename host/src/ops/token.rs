@@ -7,8 +7,9 @@
 use bulkhead_domain::{Error, Result, limits};
 use sha2::{Digest, Sha256};
 
-/// Longest token of a backend in bytes.
-pub const MAX_TOKEN_BYTES: usize = 256;
+/// Longest token of a backend in bytes. The specification has no limit of its own for tokens, and its 128 bytes for all other strings
+/// are too few for most storage systems'.
+pub const MAX_TOKEN_BYTES: usize = 1024;
 
 /// Wraps a backend's token for the client: nine bytes more.
 pub fn wrap(driver: &str, list: &str, token: &str) -> String {
@@ -54,5 +55,8 @@ mod tests {
             assert_eq!(unwrap("d", "volumes", bad).unwrap_err().kind(), ErrorKind::Aborted, "{bad}");
         }
         assert!(unwrap("e", "volumes", &token).is_err() && unwrap("d", "snapshots", &token).is_err());
+        let long = "t".repeat(MAX_TOKEN_BYTES);
+        assert_eq!(unwrap("d", "volumes", &wrap("d", "volumes", &long)), Ok(Some(long.clone())));
+        assert!(unwrap("d", "volumes", &wrap("d", "volumes", &(long + "t"))).is_err());
     }
 }

@@ -1,10 +1,14 @@
 //! How drivers come up: all or none of them, or each by itself.
 
-use super::{Failure, facts};
+use super::{
+    Failure,
+    pools::{Pools, not_answering},
+};
 use crate::{
     config::{Config, ConfigError, DriverConfig},
     csi::Service,
-    directory::{self, Nodes},
+    directory::{Folder, Nodes},
+    facts::Facts,
     ops::{
         Driver,
         node_half::NodeHalf,
@@ -15,24 +19,32 @@ use crate::{
     wasm::{self, CompileCache},
 };
 use anyhow::Context;
-use bulkhead_domain::offer::ExpandedBy;
-use bulkhead_node::{Engine, EngineConfig};
+use bulkhead_domain::{offer::ExpandedBy, volume::NodeId};
+use bulkhead_node::{DeviceConfig, Engine, EngineConfig};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 /// How long a driver that can't be loaded waits before it is tried again; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// How long clients have to come back for what was cut short before it is taken back.
+const GRACE: Duration = Duration::from_secs(60);
+/// How long opening a driver's pools may take before that is said.
+const SLOW: Duration = Duration::from_secs(10);
 /// Longest such wait: what is missing (a pool to be mounted, a component to be copied) comes without notice.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// What all drivers of a process share.
 pub(super) struct Host {
     pub config: Config,
+    pools: Pools,
     mode: Mode,
     pub engine: wasm::Engine,
     cache: CompileCache,
     pub work: Work,
     nodes: Arc<dyn NodeDirectory>,
+    node_id: NodeId,
+    /// None in controller mode.
+    facts: Option<Facts>,
 }
 
 impl Host {
@@ -43,36 +55,44 @@ impl Host {
     pub fn new(config: &Config, mode: Mode) -> anyhow::Result<Self> {
         let cache = CompileCache::open(&config.state_dir.join("cache"))?;
         let engine = registry::engine(config)?;
-        let here = mode.node().then(|| facts(config));
-        let directory = config.node.directory.as_ref().map(|(path, _)| path.clone());
-        let (work, nodes) = (Work::new(engine.runtime()), Arc::new(Nodes::new(here, directory)));
-        Ok(Self { config: config.clone(), mode, engine, cache, work, nodes })
+        let folder = config.node.directory.as_ref().map(|(path, _)| Folder::new(path, config.node.facts.interval));
+        let (work, nodes) = (Work::new(engine.runtime()), Arc::new(Nodes::new(folder)));
+        let node_id = NodeId::parse(config.node.id.as_str()).map_err(|why| anyhow::anyhow!("node.id: {why}"))?;
+        let facts = mode.node().then(|| Facts::new(config, nodes.clone())).transpose()?;
+        Ok(Self { config: config.clone(), pools: Pools::new(config), mode, engine, cache, work, nodes, node_id, facts })
     }
 
-    /// Loads the backends of all drivers and hands them to the services, which until then answer that they are starting.
+    /// Loads the backends of all drivers and hands them to the services, which until then answer that they are starting. This node
+    /// is kept known for as long as the set is.
     ///
     /// # Errors
     /// All that is wrong; then none is served.
-    pub async fn start_all(&self, services: &[Service]) -> Result<(), Failure> {
-        let loaded = registry::load(&self.config, self.mode, &self.engine, Some(&self.cache)).await;
+    pub async fn start_all(&self, services: &[Service]) -> Result<JoinSet<()>, Failure> {
+        let load = registry::load(&self.config, self.mode, &self.engine, Some(&self.cache));
+        let (loaded, known) = tokio::join!(load, self.begin());
         let mut drivers = vec![];
         for one in loaded.map_err(Failure::Config)? {
             drivers.push(self.open(one, None).await?);
         }
-        self.publish()?;
+        known.map_err(|error| anyhow::anyhow!("{error}"))?;
         for (driver, service) in drivers.into_iter().zip(services) {
             self.hand_over(driver, service);
         }
-        Ok(())
+        let mut comings = JoinSet::new();
+        self.keep_known(&mut comings);
+        Ok(comings)
     }
 
     /// Brings every driver up by itself, for as long as the set is kept: one that can't be loaded is tried again and again.
     ///
     /// # Errors
-    /// Those that are about no driver.
-    pub fn start_each(self: &Arc<Self>, services: &[Service]) -> Result<JoinSet<()>, Failure> {
-        self.publish()?;
+    /// None: a node that can't be made known is tried again too.
+    pub async fn start_each(self: &Arc<Self>, services: &[Service]) -> Result<JoinSet<()>, Failure> {
+        if let (Err(error), Some(facts)) = (self.begin().await, &self.facts) {
+            facts.complain(&error);
+        }
         let mut comings = JoinSet::new();
+        self.keep_known(&mut comings);
         for (index, service) in services.iter().cloned().enumerate() {
             let host = self.clone();
             comings.spawn(async move { host.bring_up(index, &service).await });
@@ -80,10 +100,17 @@ impl Host {
         Ok(comings)
     }
 
-    fn publish(&self) -> anyhow::Result<()> {
-        match &self.config.node.directory {
-            Some((path, _)) if self.mode.node() => directory::publish(path, &facts(&self.config)),
-            _ => Ok(()),
+    /// Finds out who this node is and makes it known.
+    async fn begin(&self) -> bulkhead_domain::Result<()> {
+        match &self.facts {
+            Some(facts) => facts.begin().await,
+            None => Ok(()),
+        }
+    }
+
+    fn keep_known(&self, comings: &mut JoinSet<()>) {
+        if let Some(facts) = self.facts.clone() {
+            comings.spawn(facts.keep());
         }
     }
 
@@ -116,7 +143,11 @@ impl Host {
     }
 
     async fn attempt(&self, index: usize, before: Option<&NodeHalf>) -> Result<Driver, Failure> {
-        self.config.check_paths_of(index).map_err(Failure::Config)?;
+        // Those of the other drivers too: whether pools lie in one another can only be seen by looking at all of them.
+        let silent = self.pools.silent().await;
+        let mut errors = not_answering(&self.config, index, &silent);
+        errors.extend(self.config.check_paths_of(index, &silent).err().unwrap_or_default());
+        super::refuse(errors)?;
         let one = registry::load_one(&self.config, index, self.mode, &self.engine, Some(&self.cache)).await;
         self.open(one.map_err(|error| Failure::Config(vec![error]))?, before).await
     }
@@ -138,7 +169,7 @@ impl Host {
     async fn open(&self, one: Loaded<'_>, before: Option<&NodeHalf>) -> Result<Driver, Failure> {
         if self.mode.controller() {
             let granted = one.granted().clone();
-            let opened = tokio::task::spawn_blocking(move || granted.open()).await.context("opening the pools")?;
+            let opened = opening(one.config, move || granted.open()).await.context("opening the pools")?;
             opened.map_err(|e| Failure::Config(vec![one.pools_error(&self.config, &e)]))?;
             if let Some(state) = one.granted().state().cloned() {
                 let opened = tokio::task::spawn_blocking(move || state.open()).await.context("opening the state")?;
@@ -147,14 +178,16 @@ impl Host {
         }
         let node = if self.mode.node() {
             let engine = self.node_engine(one.config, Some(&one)).await?;
-            Some(match before {
+            let half = match before {
                 Some(before) => before.with_engine(engine),
                 None => self.node_half(one.config, engine),
-            })
+            };
+            tokio::spawn(half.clone().reconcile(GRACE));
+            Some(half)
         } else {
             None
         };
-        Ok(one.into_driver(self.mode, node, (facts(&self.config), self.nodes.clone()), self.work.clone()))
+        Ok(one.into_driver(self.mode, node, (self.node_id.clone(), self.nodes.clone()), self.work.clone()))
     }
 
     /// What takes volumes of a driver down that can't be served: the journal says where everything is, so neither the backend nor
@@ -186,12 +219,37 @@ impl Host {
             driver: driver.name.clone(),
             node_id: self.config.node.id.clone(),
             pools: one.map(|one| registry::pools(&one.config.backend)).unwrap_or_default(),
+            devices: DeviceConfig { prefixes: driver.backend.grants.devices.clone(), ..DeviceConfig::default() },
             single_node_multi_writer: promises.is_some_and(|promises| promises.single_node_multi_writer),
             volume_mount_group: promises.is_some_and(|promises| promises.volume_mount_group),
             grows_objects: driver.offer.expanded_by == ExpandedBy::Node,
         };
         let what = || format!("driver {}: the node engine can't start", driver.name);
-        let opened = tokio::task::spawn_blocking(move || Engine::open(config)).await.with_context(what)?;
-        Ok(Arc::new(opened.with_context(what)?))
+        let opened = opening(driver, move || Engine::open(config)).await.with_context(what)?;
+        let engine = Arc::new(opened.with_context(what)?);
+        let compares = engine.clone();
+        // Not waited for, also at the end: it looks at mounts that may not answer.
+        drop(self.engine.runtime().spawn_blocking(move || compares.tell_disagreement()));
+        Ok(engine)
     }
+}
+
+/// Opens something of a driver's on a thread that may block. That takes as long as it takes, for what crashes left in pools is
+/// removed then; if it is long, the log says what is waited for.
+async fn opening<T: Send + 'static>(
+    driver: &DriverConfig,
+    open: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
+    let mut opening = tokio::task::spawn_blocking(open);
+    if let Ok(opened) = tokio::time::timeout(SLOW, &mut opening).await {
+        return opened;
+    }
+    let pools: Vec<_> = driver.backend.grants.pools.values().map(|pool| pool.path.display().to_string()).collect();
+    let (driver, pools) = (driver.name.as_str(), pools.join(", "));
+    tracing::warn!(
+        driver,
+        pools,
+        "opening the pools takes long: what is left in them is being removed, or one does not answer"
+    );
+    opening.await
 }

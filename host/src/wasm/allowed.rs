@@ -3,7 +3,7 @@
 use super::load::Ready;
 use bulkhead_domain::{
     Error, Result,
-    plan::{Access, EphemeralPlan, Plan},
+    plan::{Access, EphemeralPlan, Plan, Scratch},
 };
 
 impl Ready {
@@ -16,7 +16,10 @@ impl Ready {
     }
 
     pub(super) fn allowed_ephemeral(&self, plan: EphemeralPlan) -> Result<EphemeralPlan> {
-        self.access_granted(if plan.image { "pool-image" } else { "pool-directory" })?;
+        self.access_granted(match plan.scratch {
+            Scratch::Image(_) => "pool-image",
+            Scratch::Directory(_) => "pool-directory",
+        })?;
         self.pool_granted(&plan.pool)?;
         Ok(plan)
     }

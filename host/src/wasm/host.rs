@@ -4,14 +4,17 @@
 use super::{
     bindings::imports::{
         call, config, logging, node_types, plan_types,
-        pools::{self, Object, ObjectSpec, PoolInfo},
+        pools::{self, Created, Object, ObjectPage, ObjectSpec, PoolError, PoolInfo},
         state,
-        types::{self, Error as WitError, StringMap},
+        types::{self, StringMap},
     },
-    convert::{self, error_to_wit, object_spec, object_to_wit, pool_info_to_wit},
+    convert::{self, object_spec, object_to_wit, pool_error},
     store::{CallState, HasState},
 };
-use crate::{imports, ops::ports::Role};
+use crate::{
+    imports,
+    ops::{lane::Wait, ports::Role},
+};
 use bulkhead_domain::{Error, Result};
 use std::time::Instant;
 use wasmtime::component::Linker;
@@ -85,32 +88,31 @@ impl config::Host for CallState {
 }
 
 impl CallState {
-    /// Runs one step on the pools of this backend, on a thread that may block.
-    async fn pools<T: Send + 'static>(
+    /// Runs one step on a pool of this backend, on a thread that may block. It doesn't wait for a pool that does not answer: it would
+    /// keep the place of a call that another pool could answer, and the call is made again anyway. `unfit`: see
+    /// [`convert::pool_error`].
+    async fn pool<T: Send + 'static>(
         // Exclusive, though nothing is changed: the state may be sent to another thread, not shared between two.
         &mut self,
-        step: impl FnOnce(&imports::PoolStore) -> Result<T> + Send + 'static,
+        pool: String,
+        unfit: fn(String) -> PoolError,
+        step: impl FnOnce(&imports::PoolStore, &str) -> Result<T> + Send + 'static,
     ) -> Answer<T> {
         let store = match self.cx.role {
-            Role::Controller => self.shared.granted.pool_store(),
-            Role::Node | Role::Check => Err(Error::permission_denied("pools are closed outside controller calls")),
+            Role::Controller => self.shared.granted.pool_store().map_err(|e| pool_error(&e, unfit))?,
+            Role::Node | Role::Check => return Err(PoolError::Denied),
         };
-        let answer = match store {
-            Ok(store) => {
-                let running = self.steps.token();
-                crate::ops::work::blocking(move || {
-                    let _running = running;
-                    step(&store)
-                })
-                .await
-            }
-            Err(e) => Err(e),
+        let Some(lane) = self.shared.lanes.get(&pool) else { return Err(PoolError::NoSuchPool) };
+        let running = self.steps.token();
+        let step = move || {
+            let _running = running;
+            step(&store, &pool)
         };
-        answer.map_err(|e| error_to_wit(&e))
+        lane.run(Wait::WhileItMoves, step).await.map_err(|e| pool_error(&e, unfit))
     }
 }
 
-type Answer<T> = std::result::Result<T, WitError>;
+type Answer<T> = std::result::Result<T, PoolError>;
 
 impl pools::Host for CallState {
     async fn pool_names(&mut self) -> Vec<String> {
@@ -121,29 +123,32 @@ impl pools::Host for CallState {
     }
 
     async fn stat_pool(&mut self, pool: String) -> Answer<PoolInfo> {
-        self.pools(move |p| p.stat_pool(&pool)).await.map(pool_info_to_wit)
+        self.pool(pool, PoolError::InUse, |p, pool| p.stat_pool(pool)).await.map(convert::pool_info_to_wit)
     }
 
-    async fn create_object(&mut self, pool: String, spec: ObjectSpec) -> Answer<Object> {
-        let spec = object_spec(spec).map_err(|e| error_to_wit(&e))?;
-        self.pools(move |p| p.create_object(&pool, &spec)).await.map(object_to_wit)
+    async fn create_object(&mut self, pool: String, spec: ObjectSpec) -> Answer<Created> {
+        let spec = object_spec(spec).map_err(invalid)?;
+        let made = self.pool(pool, PoolError::InUse, move |p, pool| p.make_object(pool, &spec)).await;
+        made.map(convert::created_to_wit)
     }
 
     async fn stat_object(&mut self, pool: String, name: String) -> Answer<Option<Object>> {
-        self.pools(move |p| p.stat_object(&pool, &name)).await.map(|o| o.map(object_to_wit))
+        let found = self.pool(pool, PoolError::InUse, move |p, pool| p.stat_object(pool, &name)).await;
+        found.map(|object| object.map(object_to_wit))
     }
 
-    async fn list_objects(&mut self, pool: String, prefix: String, after: Option<String>) -> Answer<Vec<Object>> {
-        let found = self.pools(move |p| p.list_objects(&pool, &prefix, after.as_deref())).await?;
-        Ok(found.into_iter().map(object_to_wit).collect())
+    async fn list_objects(&mut self, pool: String, prefix: String, after: Option<String>) -> Answer<ObjectPage> {
+        let list = move |p: &imports::PoolStore, pool: &str| p.list_objects(pool, &prefix, after.as_deref());
+        self.pool(pool, PoolError::InUse, list).await.map(convert::object_page_to_wit)
     }
 
     async fn delete_object(&mut self, pool: String, name: String) -> Answer<()> {
-        self.pools(move |p| p.delete_object(&pool, &name)).await
+        self.pool(pool, PoolError::InUse, move |p, pool| p.delete_object(pool, &name)).await
     }
 
     async fn resize_object(&mut self, pool: String, name: String, size_bytes: u64) -> Answer<Object> {
-        self.pools(move |p| p.resize_object(&pool, &name, size_bytes)).await.map(object_to_wit)
+        let resize = move |p: &imports::PoolStore, pool: &str| p.resize_object(pool, &name, size_bytes);
+        self.pool(pool, PoolError::Invalid, resize).await.map(object_to_wit)
     }
 
     async fn update_object(
@@ -155,19 +160,22 @@ impl pools::Host for CallState {
         metadata: StringMap,
     ) -> Answer<Object> {
         let provisioning = convert::provisioning(provisioning);
-        let metadata = convert::pool_metadata(metadata).map_err(|e| error_to_wit(&e))?;
-        self.pools(move |p| p.update_object(&pool, &name, expected, provisioning, &metadata)).await.map(object_to_wit)
+        let metadata = convert::pool_metadata(metadata).map_err(invalid)?;
+        let update =
+            move |p: &imports::PoolStore, pool: &str| p.update_object(pool, &name, expected, provisioning, &metadata);
+        self.pool(pool, PoolError::InUse, update).await.and_then(convert::updated_to_wit)
     }
 
     async fn copy_objects(&mut self, pool: String, copies: Vec<pools::CopyOrder>) -> Answer<Vec<Object>> {
         let copies: Result<Vec<_>> = copies.into_iter().map(convert::copy_order).collect();
-        let copies = copies.map_err(|e| error_to_wit(&e))?;
-        let made = self.pools(move |p| p.copy_objects(&pool, &copies)).await?;
+        let copies = copies.map_err(invalid)?;
+        let made = self.pool(pool, PoolError::InUse, move |p, pool| p.copy_objects(pool, &copies)).await?;
         Ok(made.into_iter().map(object_to_wit).collect())
     }
 
     async fn allocated_extents(&mut self, pool: String, name: String, offset: u64) -> Answer<pools::ExtentPage> {
-        self.pools(move |p| p.allocated_extents(&pool, &name, offset)).await.map(convert::extent_page_to_wit)
+        let ask = move |p: &imports::PoolStore, pool: &str| p.allocated_extents(pool, &name, offset);
+        self.pool(pool, PoolError::Invalid, ask).await.map(convert::extent_page_to_wit)
     }
 
     async fn differing_extents(
@@ -177,6 +185,11 @@ impl pools::Host for CallState {
         target: String,
         offset: u64,
     ) -> Answer<pools::ExtentPage> {
-        self.pools(move |p| p.differing_extents(&pool, &base, &target, offset)).await.map(convert::extent_page_to_wit)
+        let ask = move |p: &imports::PoolStore, pool: &str| p.differing_extents(pool, &base, &target, offset);
+        self.pool(pool, PoolError::Invalid, ask).await.map(convert::extent_page_to_wit)
     }
+}
+
+fn invalid(error: Error) -> PoolError {
+    PoolError::Invalid(error.message().to_owned())
 }

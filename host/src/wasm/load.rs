@@ -12,7 +12,10 @@ use super::{
 use crate::{
     imports::Granted,
     loader::Verified,
-    ops::ports::{CallContext, Effect, Role},
+    ops::{
+        lane::{self, Lane},
+        ports::{CallContext, Effect, Role},
+    },
 };
 use bulkhead_domain::{
     offer::{CsiVersion, ExpandedBy, Info, Interface, Offer},
@@ -80,6 +83,9 @@ pub enum LoadError {
     /// `get-info` trapped or took too long.
     #[error("failed to say what it is in identity.get-info ({0}): use another build, or check its config")]
     InfoFailed(String),
+    /// `get-info` can't work with the config. The backend's words.
+    #[error("does not suit the backend, as it says in identity.get-info: {0}")]
+    ConfigRefused(String),
     /// `get-info` said something that breaks a rule.
     #[error("says something unacceptable in identity.get-info ({0}): use another build")]
     BadInfo(String),
@@ -167,19 +173,14 @@ impl Compiled {
         let shared = Arc::new(Shared {
             driver: permissions.driver,
             config: permissions.config,
+            lanes: lanes(&permissions.granted, permissions.concurrency),
             granted: permissions.granted,
             memory_bytes: usize::try_from(permissions.memory_bytes).unwrap_or(usize::MAX),
             log_lines: permissions.log_lines,
         });
         let info = ask_info(engine, &pre, &indices, &shared).await?;
         info.check().map_err(LoadError::BadInfo)?;
-        let offer = Offer {
-            csi: CsiVersion::default(),
-            interfaces: self.manifest.exports,
-            info,
-            health_withheld: false,
-            expanded_by: ExpandedBy::default(),
-        };
+        let offer = Offer::of(self.manifest.exports, info);
         offer.check().map_err(LoadError::BadInfo)?;
         Ok(Ready {
             engine: engine.clone(),
@@ -191,6 +192,13 @@ impl Compiled {
             places: Arc::new(tokio::sync::Semaphore::new(permissions.concurrency as usize)),
         })
     }
+}
+
+/// Lanes of the pools. A pool that does not answer may keep a quarter of the calls that the backend may make at once: the others are
+/// for its other pools.
+fn lanes(granted: &Granted, concurrency: u32) -> BTreeMap<String, Lane> {
+    let threads = lane::THREADS.min(concurrency as usize / 4);
+    granted.pool_names().into_iter().map(|name| (name.clone(), Lane::new(format!("pool {name}"), threads))).collect()
 }
 
 /// A backend that can be called.
@@ -313,8 +321,14 @@ async fn ask_info(
         let Some(identity) = &indices.identity else { return Err(LoadError::NoIdentity) };
         let guest: offered::identity::Guest =
             identity.load(&mut store, &instance).map_err(|e| LoadError::incomplete(Interface::Identity, &e))?;
-        let info = guest.call_get_info(&mut store).await;
-        info.map(convert::info).map_err(|e| LoadError::InfoFailed(super::call::trap_reason(&e, store.data())))
+        match guest.call_get_info(&mut store).await {
+            Ok(Ok(info)) => Ok(convert::info(info)),
+            Ok(Err(refused)) => {
+                let refused = convert::error(refused, Effect::None, str::to_owned);
+                Err(LoadError::ConfigRefused(refused.message().to_owned()))
+            }
+            Err(e) => Err(LoadError::InfoFailed(super::call::trap_reason(&e, store.data()))),
+        }
     };
     let task = runtime.spawn(async move { tokio::time::timeout_at(deadline.into(), ask).await });
     match task.await {

@@ -1,9 +1,12 @@
 //! What one call has besides its own memory: circumstances, limits, and WASI as far as language runtimes ask for it.
 
 use super::{engine::Budget, http::Http};
-use crate::{imports::Granted, ops::ports::CallContext};
+use crate::{
+    imports::Granted,
+    ops::{lane::Lane, ports::CallContext},
+};
 use bulkhead_domain::error::clean_text;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio_util::task::TaskTracker;
 use wasmtime::{
     ResourceLimiter,
@@ -29,9 +32,11 @@ pub struct Shared {
     /// CSI driver name.
     pub driver: String,
     /// The `config` of the backend.
-    pub config: std::collections::BTreeMap<String, String>,
+    pub config: BTreeMap<String, String>,
     /// What it may use.
     pub granted: Granted,
+    /// Where steps on its pools run, by pool.
+    pub lanes: BTreeMap<String, Lane>,
     /// Bytes of memory of one call.
     pub memory_bytes: usize,
     /// Lines that one call may log.

@@ -38,30 +38,25 @@ mod volumes;
 use bulkhead_sdk::prelude::*;
 use cloud::Cloud;
 use create::all_zones;
-use host::call::{self, HostRole};
-use settings::{Settings, entries, topology_key};
+use settings::Settings;
 
 struct Ebs;
 
 impl Identity for Ebs {
-    fn get_info() -> Info {
-        Info {
+    fn get_info() -> Result<Info> {
+        Ok(Info {
             promises: Promises::EXPAND_ONLINE
                 | Promises::SINGLE_NODE_MULTI_WRITER
                 | Promises::PUBLISHED_NODES
                 // Two at once would pick the same device name.
                 | Promises::ATTACH_ONE_AT_A_TIME_PER_NODE,
-            topology_keys: vec![topology_key(&entries())],
+            topology_keys: vec![Settings::configured()?.topology_key],
             loggable_parameters: parameters::LOGGABLE.map(str::to_owned).to_vec(),
             ..Info::new(env!("CARGO_PKG_VERSION"))
-        }
+        })
     }
 
     fn probe() -> Result<bool> {
-        // On a node there is no network for backends, and the plan needs none.
-        if call::role() == HostRole::Node {
-            return Settings::configured().map(|_| true);
-        }
         all_zones(&Cloud::open()?).map(|_| true)
     }
 }

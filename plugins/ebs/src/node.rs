@@ -61,12 +61,13 @@ impl Node for Ebs {
 /// Volumes that can be attached beside what is there already.
 fn room(cloud: &CloudFacts, reserved: Option<u32>) -> u32 {
     let limit = Limit::of(&cloud.instance_type);
-    // The root disk; and a network interface, where they share the limit.
+    // The root disk; and a network interface, where they share the limit. What the node counts may be disks alone.
     let least = match limit.sharing {
         Sharing::Shared => 2,
         Sharing::Dedicated => 1,
     };
-    limit.volumes.saturating_sub(reserved.or(cloud.used_attachment_slots).unwrap_or(least))
+    let used = cloud.used_attachment_slots.map_or(least, |used| used.max(least));
+    limit.volumes.saturating_sub(reserved.unwrap_or(used))
 }
 
 /// An NVMe disk whose serial is the volume's id. Older instances (Xen) have no serials: there the name that was asked for is all.

@@ -43,7 +43,7 @@ impl Settings {
             endpoint: String::new(),
             cluster: String::new(),
             zones: Vec::new(),
-            topology_key: topology_key(entries),
+            topology_key: lookup(entries, "topologyKey").unwrap_or(TOPOLOGY_KEY).to_owned(),
             extra_tags: Vec::new(),
             attach_limit: None,
             reserved_attachments: None,
@@ -90,11 +90,6 @@ impl Settings {
     pub fn place(&self, zone: &str) -> Topology {
         Topology { segments: vec![(self.topology_key.clone(), zone.to_owned())] }
     }
-}
-
-/// `topologyKey` alone, whatever else is wrong: `get-info` can't fail.
-pub fn topology_key(entries: &[(String, String)]) -> String {
-    lookup(entries, "topologyKey").unwrap_or(TOPOLOGY_KEY).to_owned()
 }
 
 /// All of the config.

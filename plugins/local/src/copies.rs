@@ -8,7 +8,7 @@ use crate::nodes::elsewhere;
 use crate::parameters::{Class, TYPE, kind_name};
 use crate::placement::Pools;
 use crate::records::{content_of, find, find_snapshot, key, made_for, source_text};
-use crate::volumes::{existing, finish, metadata, place, rules};
+use crate::volumes::{existing, made, metadata, place, quicker, rules};
 use bulkhead_sdk::pools::{CopyOrder, Object, ObjectSpec};
 use bulkhead_sdk::prelude::*;
 
@@ -48,7 +48,7 @@ pub fn from(request: &CreateVolumeRequest, source: &ContentSource) -> Result<Vol
     let mut metadata = metadata(request, access.fs_type(fs_type).or(fs_type).map(|fs_type| fs_type.name()));
     metadata.push((key::SOURCE.to_owned(), source_text(source)));
     metadata.extend(content_of(&origin.pool, &object).map(|content| (key::CONTENT.to_owned(), content.to_owned())));
-    let made = copy(&origin.pool, vec![object], |_, object| {
+    let copied = copy(&origin.pool, vec![object], |_, object| {
         let now = object.spec.size_bytes;
         let min = access.min_bytes(object.spec.kind, fs_type).max(now);
         let target = ObjectSpec {
@@ -60,8 +60,16 @@ pub fn from(request: &CreateVolumeRequest, source: &ContentSource) -> Result<Vol
         };
         Ok(CopyOrder { source: object.spec.name.clone(), target, read_only: false })
     });
-    let made = made.and_then(|made| made.into_iter().next().or_error(Error::unknown_outcome, "the host's copy"));
-    finish(&pools.settings, &place, &request.name, made)
+    match copied {
+        Err(Error::AlreadyExists(_)) => match pools::stat_object(&place.pool, &place.object)? {
+            Some(object) => quicker(&pools.settings, &place, &request.name, &object),
+            None => Err(Error::pending(format!("{} is being removed", place.id()))),
+        },
+        copied => {
+            let copied = copied?.into_iter().next().or_error(Error::unknown_outcome, "the host's copy")?;
+            Ok(made(&pools.settings, &place, &copied))
+        }
+    }
 }
 
 /// A source of another kind is another volume altogether; copying doesn't convert.
@@ -90,7 +98,7 @@ pub fn copy(
     for _ in 0..TRIES {
         let orders: Vec<_> =
             sources.iter().enumerate().map(|(number, source)| order(number, source)).collect::<Result<_>>()?;
-        result = pools::copy_objects(pool, &orders);
+        result = pools::copy_objects(pool, &orders).map_err(Error::from);
         if !matches!(result, Err(Error::InvalidArgument(_) | Error::OutOfRange(_))) {
             return result;
         }

@@ -42,8 +42,11 @@ fn plan(settings: &Settings, context: &StringMap, capability: &VolumeCapability)
     let fs_type = said.fs_type(None).unwrap_or(crate::access::FsType::DEFAULT);
     let range = size.map(|size| CapacityRange { required: Some(size), limit: None });
     let size_bytes = choose_size(range.as_ref(), &rules(GIB, said.min_bytes(kind, None)))?;
-    let image = kind == ObjectKind::Image;
-    Ok(EphemeralPlan { pool, size_bytes, image, filesystem: Filesystem::new(fs_type.name()) })
+    let scratch = match kind {
+        ObjectKind::Image => Scratch::Image(Filesystem::new(fs_type.name())),
+        ObjectKind::Directory => Scratch::Directory(Directory { mount_options: Vec::new(), read_only: false }),
+    };
+    Ok(EphemeralPlan { pool, size_bytes, scratch })
 }
 
 #[cfg(test)]
@@ -62,14 +65,15 @@ mod tests {
         let plain = EphemeralPlan {
             pool: "fast".to_owned(),
             size_bytes: GIB,
-            image: true,
-            filesystem: Filesystem::new("ext4"),
+            scratch: Scratch::Image(Filesystem::new("ext4")),
         };
         assert_eq!(asked(&[("csi.storage.k8s.io/ephemeral", "true")], ""), Ok(plain.clone()));
         let given = [("pool", "slow"), ("size", "100Mi"), ("type", "directory")];
-        let directory = EphemeralPlan { pool: "slow".to_owned(), size_bytes: 100 * MIB, image: false, ..plain.clone() };
+        let scratch = Scratch::Directory(Directory { mount_options: Vec::new(), read_only: false });
+        let directory = EphemeralPlan { pool: "slow".to_owned(), size_bytes: 100 * MIB, scratch };
         assert_eq!(asked(&given, ""), Ok(directory));
-        let xfs = EphemeralPlan { size_bytes: 300 * MIB, filesystem: Filesystem::new("xfs"), ..plain };
+        let scratch = Scratch::Image(Filesystem::new("xfs"));
+        let xfs = EphemeralPlan { size_bytes: 300 * MIB, scratch, ..plain };
         assert_eq!(asked(&[("fsType", "xfs"), ("size", "1")], ""), Ok(xfs.clone()));
         assert_eq!(asked(&[("size", "1")], "xfs"), Ok(xfs.clone()));
         assert_eq!(asked(&[("fsType", "xfs"), ("size", "1")], "xfs"), Ok(xfs));

@@ -1,7 +1,7 @@
 //! The host as unit tests have it: pools in memory that keep what the WIT promises, one set for each test (each has its own
 //! thread), and faults on demand.
 
-use bulkhead_sdk::pools::{Extent, Object, ObjectSpec, PoolInfo, Provisioning};
+use bulkhead_sdk::pools::{Extent, Object, ObjectSpec, PoolError, PoolInfo, Provisioning};
 use bulkhead_sdk::prelude::*;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,14 +21,13 @@ pub struct Pool {
     pub available: u64,
     pub objects: BTreeMap<String, Stored>,
     /// Set: all functions answer this.
-    pub broken: Option<Error>,
+    pub broken: Option<PoolError>,
 }
 
 #[derive(Default)]
 pub struct World {
     pub pools: BTreeMap<String, Pool>,
     pub config: Vec<(String, String)>,
-    pub node: bool,
     pub now: u64,
     /// Writes until the host dies; none: it doesn't.
     pub writes_left: Option<u32>,
@@ -78,27 +77,27 @@ pub fn write(pool: &str, name: &str, unit: u64, value: u8) {
 }
 
 impl World {
-    fn pool(&mut self, pool: &str) -> Result<&mut Pool> {
-        let found = self.pools.get_mut(pool).ok_or_else(|| Error::not_found(format!("no pool {pool} is granted")))?;
+    fn pool(&mut self, pool: &str) -> Result<&mut Pool, PoolError> {
+        let found = self.pools.get_mut(pool).ok_or(PoolError::NoSuchPool)?;
         found.broken.clone().map_or(Ok(found), Err)
     }
 
-    fn write(&mut self) -> Result<u64> {
+    fn write(&mut self) -> Result<u64, PoolError> {
         if let Some(left) = &mut self.writes_left {
-            *left = left.checked_sub(1).ok_or_else(|| Error::unavailable("the host died"))?;
+            *left = left.checked_sub(1).ok_or_else(|| PoolError::Unavailable("the host died".to_owned()))?;
         }
         self.now += 1;
         Ok(self.now)
     }
 }
 
-fn check(spec: &ObjectSpec) -> Result<()> {
+fn check(spec: &ObjectSpec) -> Result<(), PoolError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let name = &spec.name;
     assert!(!name.is_empty() && name.len() <= 128 && name.chars().all(plain) && !name.starts_with('.'), "{name}");
     let bytes: usize = spec.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
     if bytes > 4096 {
-        return Err(Error::invalid("metadata is larger than 4096 bytes"));
+        return Err(PoolError::Invalid("metadata is larger than 4096 bytes".to_owned()));
     }
     Ok(())
 }
@@ -131,14 +130,6 @@ fn page(units: impl Iterator<Item = u64>, offset: u64) -> pools::ExtentPage {
     pools::ExtentPage { extents, next_offset }
 }
 
-pub mod call {
-    pub use bulkhead_sdk::call::HostRole;
-
-    pub fn role() -> HostRole {
-        if super::world(|world| world.node) { HostRole::Node } else { HostRole::Controller }
-    }
-}
-
 pub mod config {
     pub fn get(key: &str) -> Option<String> {
         super::world(|world| super::lookup(&world.config, key).map(str::to_owned))
@@ -150,12 +141,22 @@ pub mod config {
 }
 
 pub mod pools {
-    use super::{Error, PoolInfo, Provisioning, Result, StringMap, check, page, stored, world};
-    pub use bulkhead_sdk::pools::{CopyOrder, ExtentPage, Object, ObjectKind, ObjectSpec};
+    use super::{PoolError, PoolInfo, Provisioning, StringMap, check, page, stored, world};
+    pub use bulkhead_sdk::pools::{CopyOrder, Created, ExtentPage, Object, ObjectKind, ObjectPage, ObjectSpec};
     use std::collections::BTreeSet;
 
+    type Result<T> = std::result::Result<T, PoolError>;
+
+    fn missing(name: &str) -> PoolError {
+        PoolError::NoSuchObject(name.to_owned())
+    }
+
+    fn full() -> PoolError {
+        PoolError::NoSpace("full".to_owned())
+    }
+
     pub fn pool_names() -> Vec<String> {
-        world(|world| if world.node { Vec::new() } else { world.pools.keys().cloned().collect() })
+        world(|world| world.pools.keys().cloned().collect())
     }
 
     pub fn stat_pool(pool: &str) -> Result<PoolInfo> {
@@ -170,20 +171,20 @@ pub mod pools {
         })
     }
 
-    pub fn create_object(pool: &str, spec: &ObjectSpec) -> Result<Object> {
+    pub fn create_object(pool: &str, spec: &ObjectSpec) -> Result<Created> {
         check(spec)?;
         world(|world| {
             let now = world.write()?;
             let pool = world.pool(pool)?;
-            if pool.objects.contains_key(&spec.name) {
-                return Err(Error::already_exists("taken"));
+            if let Some(there) = pool.objects.get(&spec.name) {
+                return Ok(Created::There(there.object.clone()));
             }
             if spec.provisioning == Provisioning::Thick {
-                pool.available = pool.available.checked_sub(spec.size_bytes).ok_or_else(|| Error::exhausted("full"))?;
+                pool.available = pool.available.checked_sub(spec.size_bytes).ok_or_else(full)?;
             }
             let new = stored(spec, now, false, [].into());
             pool.objects.insert(spec.name.clone(), new.clone());
-            Ok(new.object)
+            Ok(Created::Made(new.object))
         })
     }
 
@@ -191,13 +192,16 @@ pub mod pools {
         world(|world| Ok(world.pool(pool)?.objects.get(name).map(|stored| stored.object.clone())))
     }
 
-    pub fn list_objects(pool: &str, prefix: &str, after: Option<&str>) -> Result<Vec<Object>> {
+    pub fn list_objects(pool: &str, prefix: &str, after: Option<&str>) -> Result<ObjectPage> {
         world(|world| {
             world.lists += 1;
             let pool = world.pool(pool)?;
             let wanted = |name: &str| name.starts_with(prefix) && after.is_none_or(|after| name > after);
             let found = pool.objects.values().filter(|stored| wanted(&stored.object.spec.name));
-            Ok(found.take(1000).map(|stored| stored.object.clone()).collect())
+            let mut objects: Vec<Object> = found.take(1001).map(|stored| stored.object.clone()).collect();
+            let next = objects.get(1000).map(|_| objects[999].spec.name.clone());
+            objects.truncate(1000);
+            Ok(ObjectPage { objects, next })
         })
     }
 
@@ -206,7 +210,7 @@ pub mod pools {
             world.write()?;
             let pool = world.pool(pool)?;
             if pool.objects.get(name).is_some_and(|stored| stored.object.in_use) {
-                return Err(Error::precondition("staged"));
+                return Err(PoolError::InUse("staged".to_owned()));
             }
             pool.objects.remove(name);
             Ok(())
@@ -217,7 +221,7 @@ pub mod pools {
         world(|world| {
             world.write()?;
             let pool = world.pool(pool)?;
-            let object = &mut pool.objects.get_mut(name).ok_or_else(|| Error::not_found(name))?.object;
+            let object = &mut pool.objects.get_mut(name).ok_or_else(|| missing(name))?.object;
             object.spec.size_bytes = object.spec.size_bytes.max(size_bytes);
             object.version += 1;
             Ok(object.clone())
@@ -234,17 +238,17 @@ pub mod pools {
         world(|world| {
             if world.conflicts > 0 {
                 world.conflicts -= 1;
-                return Err(Error::pending("another version"));
+                return Err(PoolError::Conflict(0));
             }
             world.write()?;
             let pool = world.pool(pool)?;
-            let object = &mut pool.objects.get_mut(name).ok_or_else(|| Error::not_found(name))?.object;
+            let object = &mut pool.objects.get_mut(name).ok_or_else(|| missing(name))?.object;
             if object.version != expected {
-                return Err(Error::pending("another version"));
+                return Err(PoolError::Conflict(object.version));
             }
             if provisioning == Provisioning::Thick && object.spec.provisioning == Provisioning::Thin {
                 let left = pool.available.checked_sub(object.spec.size_bytes);
-                pool.available = left.ok_or_else(|| Error::exhausted("full"))?;
+                pool.available = left.ok_or_else(full)?;
             }
             let spec = ObjectSpec { provisioning, metadata: metadata.clone(), ..object.spec.clone() };
             check(&spec)?;
@@ -261,13 +265,13 @@ pub mod pools {
             let mut made = Vec::new();
             for order in copies {
                 check(&order.target)?;
-                let source = pool.objects.get(&order.source).ok_or_else(|| Error::not_found(&order.source))?;
+                let source = pool.objects.get(&order.source).ok_or_else(|| missing(&order.source))?;
                 let (from, to) = (&source.object.spec, &order.target);
                 if from.kind != to.kind || to.size_bytes < from.size_bytes {
-                    return Err(Error::invalid("another kind, or smaller than the source"));
+                    return Err(PoolError::Invalid("another kind, or smaller than the source".to_owned()));
                 }
                 if pool.objects.contains_key(&to.name) {
-                    return Err(Error::already_exists("taken"));
+                    return Err(PoolError::Taken(to.name.clone()));
                 }
                 made.push(stored(to, now, order.read_only, source.data.clone()));
             }
@@ -279,7 +283,7 @@ pub mod pools {
 
     pub fn allocated_extents(pool: &str, name: &str, offset: u64) -> Result<ExtentPage> {
         world(|world| {
-            let stored = world.pool(pool)?.objects.get(name).ok_or_else(|| Error::not_found(name))?;
+            let stored = world.pool(pool)?.objects.get(name).ok_or_else(|| missing(name))?;
             assert_eq!(stored.object.spec.kind, ObjectKind::Image, "a directory has no extents");
             Ok(page(stored.data.keys().copied(), offset))
         })

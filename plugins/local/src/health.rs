@@ -7,7 +7,7 @@ use crate::placement::Pools;
 use crate::records::{is_volume, missing};
 use crate::settings::Settings;
 use crate::walk::{Kind, all, page, start};
-use bulkhead_sdk::pools::{Object, PoolInfo, Provisioning};
+use bulkhead_sdk::pools::{Object, PoolError, PoolInfo, Provisioning};
 use bulkhead_sdk::prelude::*;
 use bulkhead_sdk::size::show;
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ impl Health for Local {
                 let pool = stat_pool(&place.pool);
                 Ok(problems(&object, pool.ok().and_then(|info| low_space(&pools.settings, &place.pool, &info))))
             }
-            Ok(_) | Err(Error::NotFound(_)) => Err(missing(&place, unknown())),
+            Ok(_) | Err(PoolError::NoSuchPool) => Err(missing(&place, unknown())),
             Err(error) => unreadable(&place, error).map(|problem| vec![problem]),
         }
     }
@@ -54,7 +54,7 @@ impl StorageHealth for Local {
         let (mut unreachable, mut low) = (Vec::new(), Vec::new());
         for pool in pools.all() {
             match stat_pool(pool) {
-                Err(error) => unreachable.push(format!("pool `{pool}`: {}", error.message())),
+                Err(error) => unreachable.push(format!("pool `{pool}`: {}", Error::from(error).message())),
                 Ok(info) => low.extend(low_space(&pools.settings, pool, &info)),
             }
         }
@@ -80,16 +80,16 @@ fn problems(object: &Object, low_space: Option<String>) -> Vec<VolumeProblem> {
 }
 
 /// What it means that an object can't be looked at. A host that is only busy says nothing about it.
-fn unreadable(place: &Place, error: Error) -> Result<VolumeProblem> {
+fn unreadable(place: &Place, error: PoolError) -> Result<VolumeProblem> {
     let reason = match (&error, stat_pool(&place.pool)) {
-        (Error::Pending(_) | Error::InvalidArgument(_) | Error::PermissionDenied(_), _) => return Err(error),
+        (PoolError::Busy(_) | PoolError::Invalid(_) | PoolError::Denied, _) => return Err(error.into()),
         (_, Ok(_)) => "ObjectUnreadable",
         (_, Err(_)) => "PoolUnreachable",
     };
     Ok(VolumeProblem {
         status: VolumeHealthErrorType::Inaccessible,
         reason: reason.to_owned(),
-        message: clip(error.message()),
+        message: clip(Error::from(error).message()),
     })
 }
 

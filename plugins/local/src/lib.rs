@@ -36,40 +36,35 @@ mod volumes;
 mod walk;
 
 use bulkhead_sdk::prelude::*;
-use host::call::{self, HostRole};
-use host::{config, pools};
+use host::pools;
 use placement::Pools;
-use settings::{Settings, entries, topology_keys};
+use settings::Settings;
 
 struct Local;
 
 impl Identity for Local {
-    fn get_info() -> Info {
-        let topology_keys = topology_keys(&entries());
+    fn get_info() -> Result<Info> {
+        let settings = Settings::configured()?;
         let mut promises = Promises::EXPAND_ONLINE
             | Promises::SINGLE_NODE_MULTI_WRITER
             | Promises::PUBLISH_READONLY
             | Promises::PUBLISHED_NODES;
         // A count of a node's volumes is only right if nobody attaches another one meanwhile.
-        if config::get(settings::MAX_VOLUMES).is_some() {
+        if settings.max_volumes_per_node.is_some() {
             promises = promises | Promises::ATTACH_ONE_AT_A_TIME_PER_NODE;
         }
-        if !topology_keys.is_empty() {
+        if !settings.topology_keys.is_empty() {
             promises = promises | Promises::SNAPSHOT_TOPOLOGY;
         }
-        Info {
+        Ok(Info {
             promises,
-            topology_keys,
+            topology_keys: settings.topology_keys,
             loggable_parameters: parameters::KEYS.map(str::to_owned).to_vec(),
             ..Info::new(env!("CARGO_PKG_VERSION"))
-        }
+        })
     }
 
     fn probe() -> Result<bool> {
-        // On a node pools are closed to backends, and the plan needs none.
-        if call::role() == HostRole::Node {
-            return Settings::configured().map(|_| true);
-        }
         let configured = Pools::configured()?;
         configured.check()?;
         configured.all().iter().try_for_each(|pool| pools::stat_pool(pool).map(drop))?;

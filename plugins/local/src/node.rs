@@ -26,13 +26,17 @@ impl Node for Local {
         let wanted = Wanted::served(&request.capability, kind, made_for, settings.is_shared(&place.pool))
             .map_err(Error::precondition)?;
         let fs_type = wanted.fs_type(made_for).unwrap_or(FsType::DEFAULT);
-        let mut usage = Usage::of(&request.capability, fs_type.name());
+        let mut usage = match kind {
+            ObjectKind::Directory => Usage::directory(&request.capability)?,
+            ObjectKind::Image => Usage::of(&request.capability, fs_type.name()),
+        };
         let read_only = read_only(&request)?;
         match &mut usage {
             Usage::Block(block) => block.read_only |= read_only,
+            Usage::Directory(directory) => directory.read_only |= read_only,
             Usage::Filesystem(filesystem) => {
                 filesystem.read_only |= read_only;
-                settle(filesystem, kind, &request);
+                settle(filesystem, &request);
             }
         }
         let object = PoolObject { pool: place.pool, name: place.object };
@@ -46,13 +50,13 @@ impl Node for Local {
 }
 
 /// What depends on where the content comes from.
-fn settle(filesystem: &mut Filesystem, kind: ObjectKind, request: &PlanRequest) {
+fn settle(filesystem: &mut Filesystem, request: &PlanRequest) {
     let copied = lookup(&request.context, context::CONTENT) == Some(COPIED);
     if copied || filesystem.read_only {
         filesystem.format = FormatPolicy::Never;
     }
     // xfs refuses a second file system of the same UUID on one node: that of the source.
-    if copied && kind == ObjectKind::Image && filesystem.fs_type == FsType::Xfs.name() {
+    if copied && filesystem.fs_type == FsType::Xfs.name() {
         filesystem.mount_options.push("nouuid".to_owned());
     }
     if filesystem.read_only {
@@ -134,7 +138,8 @@ mod tests {
     fn directories_are_bound() {
         let made = [("type", "directory"), ("fsType", "ext4")];
         let bound = plan(&made, VolumeCapability::mount(AccessMode::SingleNodeSingleWriter, ""));
-        assert_eq!(bound, Ok(Plan::new(Access::PoolDirectory(object()), Usage::Filesystem(Filesystem::new("ext4")))));
+        let usage = Usage::Directory(Directory { mount_options: Vec::new(), read_only: false });
+        assert_eq!(bound, Ok(Plan::new(Access::PoolDirectory(object()), usage)));
         let raw = plan(&made, VolumeCapability::block(AccessMode::SingleNodeWriter));
         assert!(matches!(raw, Err(Error::FailedPrecondition(_))), "{raw:?}");
     }

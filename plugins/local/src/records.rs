@@ -6,7 +6,7 @@ use crate::names::Place;
 use crate::nodes::nobody_knows;
 use crate::parameters::kind_name;
 use crate::settings::Settings;
-use bulkhead_sdk::pools::{Object, ObjectKind, Provisioning};
+use bulkhead_sdk::pools::{Object, ObjectKind, PoolError, Provisioning};
 use bulkhead_sdk::prelude::*;
 use std::time::Duration;
 
@@ -151,9 +151,9 @@ pub fn missing(place: &Place, unknown: Error) -> Error {
 /// may still be there.
 pub fn find_to_remove(place: &Place) -> Result<Option<Object>> {
     match pools::stat_object(&place.pool, &place.object) {
-        Err(Error::NotFound(_)) => Err(out_of_sight(&place.id())),
+        Err(PoolError::NoSuchPool) => Err(out_of_sight(&place.id())),
         Ok(None) if place.is_anybodys() => Err(nobody_knows(&place.id())),
-        found => found,
+        found => Ok(found?),
     }
 }
 
@@ -186,8 +186,8 @@ pub fn change<T>(place: &Place, decide: impl Fn(&Object) -> Result<Change<T>>) -
             return Err(Error::exhausted(format!("volume {}: no room to note one more node", place.id())));
         }
         match pools::update_object(&place.pool, &place.object, object.version, provisioning, &metadata) {
-            Err(Error::Pending(_) | Error::NotFound(_)) => {}
-            result => return result.map(|_| Some(answer)),
+            Err(PoolError::Conflict(_) | PoolError::NoSuchObject(_)) => {}
+            result => return Ok(result.map(|_| Some(answer))?),
         }
     }
     let busy = format!("volume {} is being changed by another call", place.id());

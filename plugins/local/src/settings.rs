@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 const DEFAULT_POOL: &str = "defaultPool";
-pub const MAX_VOLUMES: &str = "maxVolumesPerNode";
+const MAX_VOLUMES: &str = "maxVolumesPerNode";
 const LOW_SPACE: &str = "lowSpacePercent";
 const TOPOLOGY_KEYS: &str = "topologyKeys.";
 const POOLS: &str = "pools.";
@@ -131,7 +131,7 @@ impl Settings {
 }
 
 /// `topologyKeys` alone, whatever else is wrong: `get-info` can't fail.
-pub fn topology_keys(entries: &[(String, String)]) -> Vec<String> {
+fn topology_keys(entries: &[(String, String)]) -> Vec<String> {
     let keys = entries.iter().filter_map(|(key, value)| {
         let number: u32 = key.strip_prefix(TOPOLOGY_KEYS)?.parse().ok()?;
         Some((number, value.clone()))
@@ -140,7 +140,7 @@ pub fn topology_keys(entries: &[(String, String)]) -> Vec<String> {
 }
 
 /// All of the config.
-pub fn entries() -> Vec<(String, String)> {
+fn entries() -> Vec<(String, String)> {
     config::keys().into_iter().filter_map(|key| config::get(&key).map(|value| (key, value))).collect()
 }
 

@@ -56,7 +56,7 @@ impl Snapshots for Local {
             let message = format!("snapshot {snapshot_id} is a member of group {}: delete that", group.id());
             return Err(Error::invalid(message));
         }
-        pools::delete_object(&place.pool, &place.object)
+        Ok(pools::delete_object(&place.pool, &place.object)?)
     }
 
     fn create_volume_from_snapshot(request: CreateVolumeRequest, snapshot_id: String) -> Result<Volume> {

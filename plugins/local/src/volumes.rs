@@ -8,7 +8,7 @@ use crate::parameters::{Class, Mutable, kind_name};
 use crate::placement::Pools;
 use crate::records::{find, find_to_remove, is_volume, key, made_for, nodes, volume};
 use crate::settings::Settings;
-use bulkhead_sdk::pools::{Object, ObjectKind, ObjectSpec};
+use bulkhead_sdk::pools::{Created, Object, ObjectKind, ObjectSpec, PoolError};
 use bulkhead_sdk::prelude::*;
 use bulkhead_sdk::size::{GIB, round_down, show};
 
@@ -34,8 +34,10 @@ impl Volumes for Local {
         for pool in candidates {
             let place = place(pool, &request.name)?;
             match pools::create_object(pool, &spec(&place)) {
-                Err(error @ (Error::ResourceExhausted(_) | Error::OutOfRange(_))) => full = full.or(Some(error)),
-                made => return finish(&pools.settings, &place, &request.name, made),
+                Err(error @ (PoolError::NoSpace(_) | PoolError::TooLarge(_))) => full = full.or(Some(error.into())),
+                Err(error) => return Err(error.into()),
+                Ok(Created::Made(object)) => return Ok(made(&pools.settings, &place, &object)),
+                Ok(Created::There(object)) => return quicker(&pools.settings, &place, &request.name, &object),
             }
         }
         Err(full.unwrap_or_else(|| Error::exhausted("no pool for such a volume")))
@@ -53,7 +55,7 @@ impl Volumes for Local {
             let attached = attached.join(", ");
             return Err(Error::precondition(format!("volume {volume_id} is attached to {attached}: detach it first")));
         }
-        pools::delete_object(&place.pool, &place.object)
+        Ok(pools::delete_object(&place.pool, &place.object)?)
     }
 
     fn validate_volume_capabilities(request: ValidateRequest) -> Result<Option<String>> {
@@ -119,22 +121,18 @@ pub fn metadata(request: &CreateVolumeRequest, fs_type: Option<&str>) -> StringM
     metadata
 }
 
-/// What making or copying an object came to. If another call was quicker, its volume.
-pub fn finish(settings: &Settings, place: &Place, csi_name: &str, made: Result<Object>) -> Result<Volume> {
-    match made {
-        Err(Error::AlreadyExists(_)) => match pools::stat_object(&place.pool, &place.object)? {
-            Some(object) if lookup(&object.spec.metadata, key::NAME) == Some(csi_name) => {
-                Ok(volume(settings, place, &object))
-            }
-            Some(_) => Err(Error::already_exists(format!("{} belongs to somebody else", place.id()))),
-            None => Err(Error::pending(format!("{} is being removed", place.id()))),
-        },
-        Err(error) => Err(error),
-        Ok(object) => {
-            info!("made {} {}, {}", kind_name(object.spec.kind), place.id(), show(object.spec.size_bytes));
-            Ok(volume(settings, place, &object))
-        }
+/// The volume of a new object.
+pub fn made(settings: &Settings, place: &Place, object: &Object) -> Volume {
+    info!("made {} {}, {}", kind_name(object.spec.kind), place.id(), show(object.spec.size_bytes));
+    volume(settings, place, object)
+}
+
+/// The volume that another call has made meanwhile.
+pub fn quicker(settings: &Settings, place: &Place, csi_name: &str, object: &Object) -> Result<Volume> {
+    if lookup(&object.spec.metadata, key::NAME) == Some(csi_name) {
+        return Ok(volume(settings, place, object));
     }
+    Err(Error::already_exists(format!("{} belongs to somebody else", place.id())))
 }
 
 /// Sizes of objects: whole blocks, at least `min`.

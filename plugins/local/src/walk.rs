@@ -6,7 +6,7 @@ use crate::records::{is_snapshot, is_volume};
 use bulkhead_sdk::pools::Object;
 use bulkhead_sdk::prelude::*;
 
-/// Most objects in one answer of the host, and most entries of a page.
+/// Most entries of a page.
 pub const MAX_PAGE: usize = 1000;
 /// Longest name of an object.
 const MAX_NAME: usize = 128;
@@ -53,13 +53,12 @@ impl<'a> Walk<'a> {
 
     fn fetch(&mut self, after: Option<&str>) -> Result<()> {
         let page = list_objects(self.pool, &self.prefix, after)?;
-        self.next = page.last().filter(|_| page.len() >= MAX_PAGE).map(|last| {
-            let last = &last.spec.name;
+        self.next = page.next.map(|last| {
             let skip = self.kind == Kind::Volumes && last.starts_with(RESERVED);
             // The last name that a snapshot could have: a walk over volumes needn't read through thousands of them.
-            Some(if skip { format!("{RESERVED}{}", "z".repeat(MAX_NAME - RESERVED.len())) } else { last.clone() })
+            Some(if skip { format!("{RESERVED}{}", "z".repeat(MAX_NAME - RESERVED.len())) } else { last })
         });
-        self.page = page.into_iter();
+        self.page = page.objects.into_iter();
         Ok(())
     }
 }

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""compare.py REPORT LIST SKIPPED: what a run of the storage suite did, against the list of what must pass.
+"""compare.py LIST SKIPPED REPORT...: what runs of the storage suite did, against the list of what must pass.
 
-REPORT is ginkgo's JSON report. LIST has one spec per line, sorted: those that passed. SKIPPED is written: the specs that a driver like this one does not
+REPORT is ginkgo's JSON report of one run. LIST has one spec per line, sorted: those that passed. SKIPPED is written: the specs that a driver like this one does not
 run, with the suite's own reason. Exit 1 if a spec failed, or one of LIST did not pass. With BLESS=1 LIST is written, and beside it what was skipped."""
 import json, os, sys
 
-report, kept, skipped = sys.argv[1:]
+kept, skipped, *reports = sys.argv[1:]
 try:
-    specs = [spec for suite in json.load(open(report)) for spec in suite["SpecReports"] or [] if spec["LeafNodeType"] == "It"]
+    suites = [suite for report in reports for suite in json.load(open(report))]
+    specs = [spec for suite in suites for spec in suite["SpecReports"] or [] if spec["LeafNodeType"] == "It"]
 except (OSError, ValueError) as error:
     sys.exit(f"suite: no report: {error}")
 

@@ -17,6 +17,7 @@ os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 import boto3
+from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 ALLOW = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["ec2:*", "sts:*"], "Resource": "*"}]}
@@ -76,6 +77,9 @@ def main():
         "region_name": args.region,
         "aws_access_key_id": "setup",
         "aws_secret_access_key": "setup",
+        # The first request of a service has moto load what it knows of it, which takes minutes in an emulated machine. Sent again, it
+        # would find what the first one made.
+        "config": Config(read_timeout=900, retries={"total_max_attempts": 1}),
     }
     iam, ec2 = boto3.client("iam", **options), boto3.client("ec2", **options)
     # The driver's own, another that may only look, and the proxy's for what it asks on its own account.

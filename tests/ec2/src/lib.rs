@@ -6,6 +6,7 @@ pub mod body;
 pub mod boto;
 pub mod checker;
 pub mod direct;
+pub mod disks;
 pub mod faults;
 pub mod form;
 pub mod moto;
@@ -23,6 +24,7 @@ pub mod xml;
 
 pub use boto::Boto;
 pub use direct::Direct;
+pub use disks::Change;
 pub use faults::{Fault, Rates};
 pub use form::Form;
 pub use moto::Moto;

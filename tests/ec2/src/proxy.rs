@@ -1,8 +1,9 @@
 //! The proxy: HTTP in front of moto, with EC2's rules and with faults.
 
 use crate::{
-    Credentials, Fault, Form, Moto, Reply, Settings,
+    Change, Credentials, Fault, Form, Moto, Reply, Settings,
     body::Sent,
+    disks::Disks,
     faults::Dice,
     record::Record,
     rules::{self, Hand},
@@ -40,6 +41,7 @@ pub(crate) struct Core {
     level: Mutex<Level>,
     keys: Mutex<HashMap<String, Credentials>>,
     zones: Vec<String>,
+    disks: Mutex<Option<Disks>>,
     record: Option<Record>,
 }
 
@@ -77,6 +79,7 @@ impl Proxy {
             level: Mutex::default(),
             keys: Mutex::new(facts.users.values().map(|key| (key.id.clone(), key.clone())).collect()),
             zones: facts.zones.clone(),
+            disks: Mutex::default(),
             record: record.map(Record::create).transpose()?,
         });
         let (ec2, admin) = runtime.block_on(async {
@@ -127,6 +130,11 @@ impl Proxy {
     /// Every key that it knows: users', and those of assumed roles.
     pub fn keys(&self) -> Vec<Credentials> {
         lock(&self.core.keys).values().cloned().collect()
+    }
+
+    /// From now on `tell` is called with each change of a volume or a snapshot, before the client is answered. It may block.
+    pub fn on_change(&self, tell: impl Fn(Change) + Send + Sync + 'static) {
+        *lock(&self.core.disks) = Some(Disks(Arc::new(tell)));
     }
 
     /// Makes a key known that was not had through the proxy: requests with unknown keys meet no rules.
@@ -295,7 +303,13 @@ impl Core {
         if incoming.service != "ec2" || !self.is_signed(incoming) {
             return self.past_the_rules(incoming).await;
         }
-        let hand = Hand { upstream: &self.upstream, world: &self.world, rules: &settings.rules, zones: &self.zones };
+        let hand = Hand {
+            upstream: &self.upstream,
+            world: &self.world,
+            rules: &settings.rules,
+            zones: &self.zones,
+            disks: lock(&self.disks).clone(),
+        };
         let reply = rules::answer(&hand, incoming).await;
         if reply.code() == "AccessDenied" {
             // moto's word; EC2 has one of its own.

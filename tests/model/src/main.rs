@@ -10,13 +10,13 @@ use anyhow::{Context, anyhow};
 use bulkhead::{
     config::{Config, ConfigError},
     csi::{self, Service, Socket},
-    directory::{self, Nodes},
+    directory::{Folder, Nodes},
     imports::Pace,
     ops::{Driver, Parts, node_half::NodeHalf, ports::NodeDirectory, work::Work},
     registry::{self, Loaded, Mode},
     wasm::CompileCache,
 };
-use bulkhead_domain::node::NodeFacts;
+use bulkhead_domain::{node::NodeFacts, volume::NodeId};
 use std::{path::PathBuf, sync::Arc};
 
 fn all(errors: Vec<ConfigError>) -> anyhow::Error {
@@ -31,11 +31,9 @@ fn driver(config: &Config, one: Loaded<'_>, work: Work) -> anyhow::Result<Driver
         labels: config.node.labels.clone(),
         ..NodeFacts::default()
     };
-    let shared = config.node.directory.as_ref().map(|(path, _)| path.clone());
-    if let Some(shared) = &shared {
-        directory::publish(shared, &facts)?;
-    }
-    let nodes: Arc<dyn NodeDirectory> = Arc::new(Nodes::new(Some(facts.clone()), shared));
+    let folder = config.node.directory.as_ref().map(|(path, _)| Folder::new(path, config.node.facts.interval));
+    let nodes = Arc::new(Nodes::new(folder));
+    nodes.publish(&facts).map_err(|e| anyhow!("{e}"))?;
     let pools = registry::pools(&one.config.backend);
     let lie = mutant::lie();
     let engine = recorder::Recorder::open(&config.state_dir, &pools, &config.node.id, lie)?;
@@ -45,7 +43,7 @@ fn driver(config: &Config, one: Loaded<'_>, work: Work) -> anyhow::Result<Driver
         name: one.config.name.clone(),
         backend: Arc::new(backend),
         node: Some(NodeHalf::new(Arc::new(engine), work.clone(), one.config.limits.call_timeout)),
-        facts,
+        node_id: NodeId::parse(config.node.id.as_str()).map_err(|e| anyhow!("node.id: {e}"))?,
         directory: nodes,
         controller: true,
         call_timeout: one.config.limits.call_timeout,

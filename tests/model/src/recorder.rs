@@ -10,7 +10,7 @@ use bulkhead_domain::{
     Error, Result, StringMap,
     health::VolumeProblem,
     node::{NodeExpand, NodeHealth, Publish, PublishEphemeral, Stage, Stats, Unpublish, Unstage, Usage, UsageUnit},
-    plan::{Access, Plan, PoolObject},
+    plan::{Plan, PoolObject},
     volume::VolumeId,
 };
 use bulkhead_node::{
@@ -297,9 +297,8 @@ impl NodeEngine for Recorder {
         }
         let object = format!("e-{}", hex::encode(&Sha256::digest(volume)[..16]));
         let pool = PoolObject { pool: request.plan.pool.clone(), name: object.clone() };
-        let image = request.plan.image;
-        let access = if image { Access::PoolImage(pool) } else { Access::PoolDirectory(pool) };
-        let usage = bulkhead_domain::plan::Usage::Filesystem(request.plan.filesystem.clone());
+        let (access, usage) = (request.plan.scratch.access(pool), request.plan.scratch.usage());
+        let image = access.is_block_device();
         let wanted = Wanted::of(&Plan { access, usage, encryption: None, expected_size_bytes: None })?;
         let target = Target { whole: true, read_only: request.read_only, capability: made, shares: false };
         let record = Record {

@@ -117,6 +117,7 @@ impl Wanted {
         let (fs, block, never_format) = match &plan.usage {
             Usage::Block(_) => (String::new(), true, true),
             Usage::Filesystem(fs) => (fs.fs_type.clone(), false, fs.format == FormatPolicy::Never),
+            Usage::Directory(_) => (String::new(), false, true),
         };
         let (pool, object, read_only) = (object.pool.clone(), object.name.clone(), plan.usage.read_only());
         Ok(Self { pool, object, image, block, fs, read_only, never_format })

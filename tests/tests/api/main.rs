@@ -5,6 +5,7 @@
 mod bad_backends;
 mod bad_config;
 mod bad_requests;
+mod directory;
 mod egress;
 mod golden;
 mod keeper;
@@ -14,6 +15,7 @@ mod lifecycle;
 mod pages;
 mod pernode;
 mod planted;
+mod released;
 mod rules;
 mod scale;
 mod secrets;

@@ -74,7 +74,8 @@ fn config_in_sandbox(object: &Value) -> (tempfile::TempDir, PathBuf) {
         let (key, value) = line.split_once(": ").unwrap_or((line, ""));
         let line = match key.trim().trim_start_matches("- ") {
             "source" => {
-                let ours = ["local", "ebs"].into_iter().find(|name| value.ends_with(&format!("backends/{name}.wasm")));
+                let ours =
+                    ["local", "nfs", "ebs"].into_iter().find(|name| value.ends_with(&format!("backends/{name}.wasm")));
                 format!("{key}: {}", backend(ours.unwrap_or("local")).display())
             }
             "file" | "ca" | "certificate" | "key" => {

@@ -5,8 +5,12 @@
 mod rig;
 
 use bulkhead_contract::{cases, fault};
-use bulkhead_tests::{pernode, sandbox::can_mount};
-use rig::{Kind, Report, Rig, case_of};
+use bulkhead_tests::{
+    pernode,
+    sandbox::can_mount,
+    suite::{Report, case_of},
+};
+use rig::{Kind, Rig};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex,

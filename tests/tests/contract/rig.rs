@@ -3,11 +3,12 @@
 use bulkhead_tests::{
     Driver, HostBuilder, Sandbox,
     client::is_serving,
-    host::{binary, run_with_patience},
+    host::binary,
     pernode, secrets,
+    suite::{Report, Suite},
 };
-use serde_json::Value;
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -76,7 +77,7 @@ impl Rig {
         driver.csi = kind.generation;
         driver.source = match kind.backend {
             // Exports nothing but what it is.
-            "empty" => Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/empty-0.1.0.wasm"),
+            "empty" => Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/components/v0.1-empty.wasm"),
             name => bulkhead_tests::host::backend(name),
         };
         let labels =
@@ -129,12 +130,6 @@ impl Rig {
         fs::read_to_string(builder.kubelet().with_file_name("host.log")).unwrap_or_default()
     }
 
-    fn file(&self, name: &str, yaml: &str) -> PathBuf {
-        let path = self.sandbox.path().join(name);
-        fs::write(&path, yaml).unwrap();
-        path
-    }
-
     /// Runs the suite, through proxies with this fault if there is one: its report.
     pub fn suite(&self, fault: Option<&str>, arguments: &[&str]) -> Report {
         let proxies: Vec<_> = fault.map_or_else(Vec::new, |fault| {
@@ -143,18 +138,17 @@ impl Rig {
                 .map(|builder| Proxy::start(&self.socket(builder), &self.sandbox, &builder.node_id, fault))
                 .collect()
         });
-        let endpoint = |n: usize| match proxies.get(n) {
-            Some(proxy) => format!("unix://{}", proxy.socket.display()),
-            None => format!("unix://{}", self.socket(&self.nodes[n]).display()),
+        let socket = |n: usize| match proxies.get(n) {
+            Some(proxy) => proxy.socket.clone(),
+            None => self.socket(&self.nodes[n]),
         };
-        let report = self.sandbox.path().join("report.json");
-        let mut command = Command::new(binary().with_file_name("bulkhead-contract"));
         let work_dir = |n: usize| self.nodes[n].kubelet().join("suite");
-        command.arg("--secrets").arg(secrets::file(self.sandbox.path()));
-        command.args(["--endpoint", &endpoint(0), "--work-dir"]).arg(work_dir(0)).arg("--report").arg(&report);
+        let mut suite = Suite::new(self.sandbox.path(), &socket(0), &work_dir(0)).args(arguments);
         // What is on each node by itself has no other node.
         if !self.kind.per_node {
-            command.args(["--second-node-endpoint", &endpoint(1), "--second-work-dir"]).arg(work_dir(1));
+            let second = format!("unix://{}", socket(1).display());
+            suite = suite.args(["--second-node-endpoint", &second]);
+            suite = suite.args([OsStr::new("--second-work-dir"), work_dir(1).as_os_str()]);
         }
         let type_ = self.kind.volumes;
         // Of thick volumes it is known how large they can be.
@@ -174,21 +168,15 @@ impl Rig {
             let inline = option.contains("ephemeral") && self.kind.per_node;
             !type_.is_empty() && (plain || inline || self.kind.offer.is_empty())
         };
-        for (option, yaml) in options.iter().filter(|(option, _)| offered(option)) {
-            command.arg(option).arg(self.file(&format!("{}.yaml", &option[2..]), yaml));
+        for (option, text) in options.iter().filter(|(option, _)| offered(option)) {
+            suite = suite.yaml(option, text);
         }
-        if fault.is_none() {
-            command.arg("--restart-command").arg(format!("sh {}", self.script(&self.nodes[0]).display()));
-        }
-        let (_, stdout, stderr) = run_with_patience(command.args(arguments), SUITE);
-        let text = fs::read_to_string(&report).unwrap_or_else(|e| panic!("no report: {e}\n{stdout}\n{stderr}"));
-        // A proxy's fault may be to tell them.
-        if fault.is_none() {
-            let said = [("its report", &text), ("its standard output", &stdout), ("its standard error", &stderr)];
-            said.iter().for_each(|(place, said)| secrets::assert_none(&secrets::in_bytes(place, said.as_bytes())));
-        }
-        _ = fs::remove_file(&report);
-        Report(serde_json::from_str(&text).unwrap())
+        suite = match fault {
+            None => suite.args(["--restart-command", &format!("sh {}", self.script(&self.nodes[0]).display())]),
+            // It may be to tell them.
+            Some(_) => suite.may_tell(),
+        };
+        suite.run(SUITE)
     }
 
     /// Nothing is left of all the suite did.
@@ -247,28 +235,6 @@ fn restart_script(builder: &HostBuilder) -> String {
 fn tool(command: &mut Command) {
     let status = command.status().unwrap();
     assert!(status.success(), "{command:?}: {status}");
-}
-
-/// What the suite found.
-pub struct Report(Value);
-
-impl Report {
-    /// Names, uses and reasons of the results with this outcome: `pass`, `fail`, `skip`.
-    pub fn with(&self, outcome: &str) -> Vec<(&str, &str)> {
-        let cases = self.0["cases"].as_array().unwrap();
-        let of = cases.iter().filter(|case| case["outcome"] == outcome);
-        of.map(|case| (case["name"].as_str().unwrap(), case["reason"].as_str().unwrap())).collect()
-    }
-
-    /// Names of cases with this outcome, without their use.
-    pub fn names(&self, outcome: &str) -> Vec<String> {
-        self.with(outcome).into_iter().map(|(name, _)| case_of(name).to_owned()).collect()
-    }
-}
-
-/// `stage/repeat` of `stage/repeat[ext4]`.
-pub fn case_of(name: &str) -> &str {
-    name.split('[').next().unwrap_or(name)
 }
 
 struct Proxy {

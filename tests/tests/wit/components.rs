@@ -63,7 +63,7 @@ fn an_edit_that_does_not_apply_is_an_error() {
 /// `tests/golden/README.md` says how it was made. It must load as long as v0.1 is served.
 #[test]
 fn the_golden_empty_backend_is_still_one() {
-    let golden = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/golden/empty-0.1.0.wasm")).unwrap();
+    let golden = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/golden/components/v0.1-empty.wasm")).unwrap();
     assert!(golden.len() < 60 << 10, "{} bytes", golden.len());
     let (imports, exports) = borders(&golden);
     assert_eq!(exports, backend(&["identity"]));

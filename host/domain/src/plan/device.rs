@@ -1,6 +1,6 @@
 //! Ways in which a volume reaches a node as a block device of its own: over a network, or attached by the platform.
 
-use super::SecretRef;
+use super::{HostPort, SecretRef};
 use serde::{Deserialize, Serialize};
 
 /// Credentials of one direction of CHAP.
@@ -27,8 +27,8 @@ pub enum MultipathPolicy {
 /// One way to a LUN.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IscsiPortal {
-    /// `host:port`.
-    pub address: String,
+    /// Where the portal is.
+    pub address: HostPort,
     /// Target behind this portal.
     pub target_iqn: String,
 }
@@ -84,7 +84,7 @@ pub enum NvmeTransport {
 pub struct NvmeOf {
     /// Transport of all addresses.
     pub transport: NvmeTransport,
-    /// `host:port`, at least one.
+    /// At least one: `host:port`, or the transport address of a Fibre Channel port.
     pub addresses: Vec<String>,
     /// NVMe qualified name of the subsystem.
     pub subsystem_nqn: String,

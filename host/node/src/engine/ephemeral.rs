@@ -14,11 +14,11 @@ use crate::dir::Dir;
 use crate::error::{Context, io_error};
 use crate::failpoint;
 use crate::fence::Place;
-use crate::journal::{PublishPhase, PublishRecord, Record, Source, StagePhase, TargetKind};
+use crate::journal::{ObjectSource, PublishPhase, PublishRecord, Record, Source, StagePhase, TargetKind};
 use crate::loopdev;
 use crate::pool::{LockedObject, ObjectKind, ObjectSpec, PoolConfig, PoolStore, Provisioning};
 use bulkhead_domain::node::PublishEphemeral;
-use bulkhead_domain::plan::{Access, FormatPolicy, Plan, PoolObject, Usage};
+use bulkhead_domain::plan::{FormatPolicy, Plan, PoolObject, Scratch, Usage};
 use bulkhead_domain::volume::VolumeId;
 use bulkhead_domain::{Error, ErrorKind, Result, StringMap, limits};
 use rustix::io::Errno;
@@ -74,13 +74,13 @@ impl Engine {
         if plan.size_bytes == 0 || plan.size_bytes > limits::MAX_BYTES {
             return refuse("the backend's plan has a size that no volume can have");
         }
-        if plan.image && plan.filesystem.format == FormatPolicy::Never {
+        if matches!(&plan.scratch, Scratch::Image(filesystem) if filesystem.format == FormatPolicy::Never) {
             return refuse("the backend's plan forbids to format an image that is always a new one");
         }
         let object = PoolObject { pool: plan.pool.clone(), name: self.scratch_name(&request.volume_id) };
         Ok(Plan {
-            access: if plan.image { Access::PoolImage(object) } else { Access::PoolDirectory(object) },
-            usage: Usage::Filesystem(plan.filesystem.clone()),
+            access: plan.scratch.access(object),
+            usage: plan.scratch.usage(),
             encryption: None,
             expected_size_bytes: Some(plan.size_bytes),
         })
@@ -131,19 +131,21 @@ impl Engine {
                 target.display()
             )));
         }
-        let loops = self.loops(&record)?;
-        let found = match expected_at_staging(&record, &loops) {
+        let live = self.live(&record)?;
+        let found = match expected_at_staging(&record, &live) {
             Some(expected) => standing(place, &expected)?,
             None => Standing::Nothing,
         };
         match found {
             Standing::Ours => Ok(Rest::Nothing),
             Standing::Covered => Err(in_the_way(place.canonical())),
-            Standing::Nothing | Standing::Foreign if self.open_recorded(&record.source)?.is_some() => {
+            Standing::Nothing | Standing::Stale | Standing::Foreign
+                if self.open_recorded(record.object()?)?.is_some() =>
+            {
                 Ok(Rest::Mount(Box::new(record)))
             }
-            Standing::Nothing | Standing::Foreign => {
-                tracing::warn!(%volume, object = record.source.object, "the object of an ephemeral volume is gone; it begins anew");
+            Standing::Nothing | Standing::Stale | Standing::Foreign => {
+                tracing::warn!(%volume, object = record.object()?.object, "the object of an ephemeral volume is gone; it begins anew");
                 self.undo_ephemeral(&mut record)?;
                 Ok(Rest::All)
             }
@@ -152,10 +154,11 @@ impl Engine {
 
     fn publish_all(&self, request: &PublishEphemeral, plan: &Plan, wanted: &Wanted, place: &Place) -> Result<()> {
         target_is_free(place, TargetKind::Directory)?;
-        let source = Source {
-            pool: wanted.object.pool.clone(),
-            pool_path: self.pools.pool(&wanted.object.pool)?.path().to_owned(),
-            object: wanted.object.name.clone(),
+        let object = wanted.object()?;
+        let source = ObjectSource {
+            pool: object.pool.clone(),
+            pool_path: self.pools.pool(&object.pool)?.path().to_owned(),
+            object: object.name.clone(),
             uid: String::new(),
             dev: 0,
             ino: 0,
@@ -164,6 +167,7 @@ impl Engine {
         };
         let owner = self.journal.owner();
         let nowhere = std::path::PathBuf::new();
+        let source = Source::Object(source);
         let mut record = Record::new(owner, &request.volume_id, plan, &request.capability, nowhere, source)?;
         let publish = PublishRecord { phase: PublishPhase::Publishing, ..published(&record, request) };
         record.publishes.insert(place.canonical().to_owned(), publish.clone());
@@ -173,8 +177,8 @@ impl Engine {
             failpoint::hit("ephemeral.intent")?;
             self.make_scratch(&record, wanted)?;
             failpoint::hit("ephemeral.made")?;
-            let (locked, payload, source) = self.open_wanted(wanted)?;
-            record.source = source;
+            let (locked, payload, source) = self.open_wanted(wanted, object)?;
+            record.source = Source::Object(source);
             self.journal.store(&record)?;
             failpoint::hit("ephemeral.noted")?;
             locked.add_user(&self.user(&request.volume_id, false), true)?;
@@ -196,17 +200,18 @@ impl Engine {
 
     /// Makes the object. One that is there under the name and is this volume's is of a record that was lost: it goes.
     fn make_scratch(&self, record: &Record, wanted: &Wanted) -> Result<()> {
+        let object = wanted.object()?;
         let spec = ObjectSpec {
-            name: wanted.object.name.clone(),
+            name: object.name.clone(),
             kind: match wanted.usage {
                 Use::Directory { .. } => ObjectKind::Directory,
-                Use::Filesystem { .. } | Use::Block => ObjectKind::Image,
+                Use::Filesystem { .. } | Use::Block | Use::Export => ObjectKind::Image,
             },
             size_bytes: wanted.expected_size_bytes.unwrap_or(0),
             provisioning: Provisioning::Thin,
             metadata: self.scratch_metadata(&record.volume_id),
         };
-        let make = || self.pools.create_object(&wanted.object.pool, &spec);
+        let make = || self.pools.create_object(&object.pool, &spec);
         let made = match make() {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 self.remove_scratch(record)?;
@@ -217,7 +222,7 @@ impl Engine {
         made.map(drop).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => Error::failed_precondition(format_args!(
                 "object {} of pool {} is in the way and is not this volume's; remove it",
-                wanted.object.name, wanted.object.pool
+                object.name, object.pool
             )),
             _ => error,
         })
@@ -243,9 +248,9 @@ impl Engine {
         for info in self.loops(&record)? {
             loopdev::detach(&info)?;
         }
-        let (locked, payload, source) = self.open_wanted(wanted)?;
+        let (locked, payload, source) = self.open_wanted(wanted, wanted.object()?)?;
         locked.add_user(&self.user(&record.volume_id, false), true)?;
-        record.source = source;
+        record.source = Source::Object(source);
         self.mount_at(&mut record, wanted, (&locked, &payload), place)?;
         self.journal.store(&record)
     }
@@ -256,8 +261,8 @@ impl Engine {
             return Ok(());
         }
         // Asked before the record says that it is being undone, as for unstaging.
-        let loops = self.loops(&record)?;
-        if let Some(expected) = expected_at_staging(&record, &loops)
+        let live = self.live(&record)?;
+        if let Some(expected) = expected_at_staging(&record, &live)
             && matches!(self.standing_at(target, &expected)?, Standing::Covered | Standing::Foreign)
         {
             return Err(in_the_way(target));
@@ -267,7 +272,7 @@ impl Engine {
     }
 
     /// Undoes all of a record and removes it.
-    fn undo_ephemeral(&self, record: &mut Record) -> Result<()> {
+    pub(super) fn undo_ephemeral(&self, record: &mut Record) -> Result<()> {
         record.phase = StagePhase::Unstaging;
         self.note(record)?;
         failpoint::hit("ephemeral.undoing")?;
@@ -285,7 +290,7 @@ impl Engine {
 
     /// Deletes the object that a record names, if it is there and this volume's. The pool need not be configured any more.
     fn remove_scratch(&self, record: &Record) -> Result<()> {
-        let (source, volume) = (&record.source, &record.volume_id);
+        let (source, volume) = (record.object()?, &record.volume_id);
         let opened;
         let pools: &PoolStore = match self.pools.pool(&source.pool) {
             Ok(pool) if pool.path() == source.pool_path => &self.pools,
@@ -322,14 +327,17 @@ fn published(record: &Record, request: &PublishEphemeral) -> PublishRecord {
         read_only: request.read_only,
         capability: record.capability_record(&request.capability),
         kind: TargetKind::Directory,
+        loop_number: None,
     }
 }
 
 /// A new image must be written once, also for a volume that is then only read.
 fn writable(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
-    if let Usage::Filesystem(filesystem) = &mut plan.usage {
-        filesystem.read_only = false;
+    match &mut plan.usage {
+        Usage::Filesystem(filesystem) => filesystem.read_only = false,
+        Usage::Directory(directory) => directory.read_only = false,
+        Usage::Block(_) => {}
     }
     plan
 }

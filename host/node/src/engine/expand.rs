@@ -1,14 +1,15 @@
 //! NodeExpandVolume.
 
 use super::Engine;
+use super::device::{Device, Live};
 use super::source::expected_at_staging;
 use super::stage::grow_mounted;
 use super::standing::{Standing, standing};
 use crate::error::Context;
 use crate::failpoint;
 use crate::fs::format::FsKind;
-use crate::journal::Record;
-use crate::loopdev::{self, LoopInfo};
+use crate::journal::{Record, Source};
+use crate::loopdev;
 use bulkhead_domain::node::NodeExpand;
 use bulkhead_domain::plan::Usage;
 use bulkhead_domain::{Error, ErrorKind, Result, limits};
@@ -33,28 +34,35 @@ impl Engine {
                 request.volume_id
             )));
         }
-        if self.grows_objects {
+        if self.grows_objects && matches!(record.source, Source::Object(_)) {
             self.grow_object(&record, request)?;
             failpoint::hit("expand.object")?;
         }
-        if !record.is_image() {
+        if let Source::Export(_) = record.source {
+            return Ok(request.required_bytes.unwrap_or(0));
+        }
+        if !record.has_device() {
             return self.size_of_directory(&record, request);
         }
-        let loops = self.loops(&record)?;
-        let device = loops.first().ok_or_else(|| {
+        let live = self.live(&record)?;
+        let device = live.first().ok_or_else(|| {
             Error::not_found(format_args!(
                 "volume {} has no device on this node any more; stage it again",
                 request.volume_id
             ))
         })?;
-        loopdev::grow(device.number)?;
+        match device {
+            Device::Loop(info) => loopdev::grow(info.number)?,
+            Device::Disk { .. } => self.rescan(device, request.required_bytes)?,
+        }
         for target in record.publishes.keys() {
-            for view in self.views(&record, target, &loops)? {
+            for view in self.views(&record, target, &live)? {
                 loopdev::grow(view.number)?;
             }
         }
         failpoint::hit("expand.capacity")?;
-        let size = loopdev::open(device.number, false)
+        let size = device
+            .open()
             .and_then(|device| loopdev::size_of_device(&device))
             .during("cannot read the size of the device")?;
         let size = within(request, size)?;
@@ -64,7 +72,7 @@ impl Engine {
             } else {
                 &filesystem.fs_type
             })?;
-            self.grow_filesystem(&record, &loops, device, fs)?;
+            self.grow_filesystem(&record, &live, device, fs)?;
         }
         failpoint::hit("expand.grown")?;
         Ok(size)
@@ -73,12 +81,12 @@ impl Engine {
     /// Grows the object that is staged to what is required, in whole blocks, as a backend would have it done. What was grown
     /// and not written down, for a crash, is written down.
     fn grow_object(&self, record: &Record, request: &NodeExpand) -> Result<()> {
-        let source = &record.source;
+        let source = record.object()?;
         let refuse = |why: &str| Err(Error::failed_precondition(format_args!("volume {} {why}", request.volume_id)));
         let gone = || Error::not_found(format_args!("object {} is gone", source.object));
         let locked = self.open_recorded(source)?.ok_or_else(gone)?;
         let facts = locked.facts()?.ok_or_else(gone)?;
-        let had = match record.is_image() {
+        let had = match record.has_device() {
             true => locked.image(false)?.metadata().during("cannot read the size of an image")?.len(),
             false => facts.size_bytes,
         };
@@ -100,31 +108,31 @@ impl Engine {
     }
 
     /// Through the staging mount: a target may be read-only.
-    fn grow_filesystem(&self, record: &Record, loops: &[LoopInfo], device: &LoopInfo, fs: FsKind) -> Result<()> {
+    fn grow_filesystem(&self, record: &Record, live: &Live, device: &Device, fs: FsKind) -> Result<()> {
         let gone = || {
             Error::failed_precondition(format_args!(
                 "volume {} is not mounted at its staging path any more; stage it again",
                 record.volume_id
             ))
         };
-        let expected = expected_at_staging(record, loops).ok_or_else(gone)?;
+        let expected = expected_at_staging(record, live).ok_or_else(gone)?;
         let staging = self.fence.resolve("staging path", &record.staging_path)?.ok_or_else(gone)?;
         let root = staging.open().during("cannot open the staging path")?;
         if standing(&staging, &expected)? != Standing::Ours {
             return Err(gone());
         }
-        grow_mounted(&root, fs, &loopdev::device_path(device.number))
+        grow_mounted(&root, fs, &device.path())
     }
 
     /// Nothing holds a directory to its size, so nothing is to be done.
     fn size_of_directory(&self, record: &Record, request: &NodeExpand) -> Result<u64> {
-        let facts = match self.open_recorded(&record.source)? {
+        let facts = match self.open_recorded(record.object()?)? {
             Some(locked) => locked.facts()?,
             None => None,
         };
         match facts {
             Some(facts) => within(request, facts.size_bytes),
-            None => Err(Error::not_found(format_args!("object {} is gone", record.source.object))),
+            None => Err(Error::not_found(format_args!("object {} is gone", record.object()?.object))),
         }
     }
 }

@@ -6,7 +6,7 @@
 use crate::dir::Dir;
 use crate::error::Context;
 use bulkhead_domain::capability::{AccessType, VolumeCapability};
-use bulkhead_domain::plan::{Access, Plan, Usage};
+use bulkhead_domain::plan::{Access, Plan};
 use bulkhead_domain::{Error, Result};
 use rustix::fs::{Gid, Mode};
 
@@ -23,10 +23,7 @@ pub(super) fn mount_group(
     capability: &VolumeCapability,
     promised: bool,
 ) -> Result<(Option<u32>, Vec<String>)> {
-    let options = match &plan.usage {
-        Usage::Filesystem(filesystem) => filesystem.mount_options.as_slice(),
-        Usage::Block(_) => &[],
-    };
+    let options = plan.usage.mount_options();
     let asked = match &capability.access_type {
         AccessType::Mount(mount) => mount.volume_mount_group.as_str(),
         AccessType::Block => "",

@@ -1,13 +1,16 @@
 //! NodeGetVolumeHealth: what the node itself can see. Nothing is changed or repaired.
 
 use super::Engine;
-use super::source::{expected_at_staging, loops_of};
+use super::device::{Live, live_of};
+use super::export::{self, Said};
+use super::source::expected_at_staging;
 use super::standing::{Expected, Standing, standing};
 use super::undo::{expected_at_target, views_of};
 use crate::dir::Dir;
+use crate::disk::Sysfs;
 use crate::fence::Place;
-use crate::journal::{PublishPhase, Record, StagePhase};
-use crate::loopdev::{LoopInfo, Tag};
+use crate::journal::{ObjectSource, PublishPhase, Record, Source, StagePhase};
+use crate::loopdev::Tag;
 use crate::mounts;
 use bulkhead_domain::error::clean_text;
 use bulkhead_domain::health::{VolumeHealth, VolumeProblem};
@@ -64,8 +67,10 @@ impl Engine {
             let place = self.fence.resolve("volume_path", &path).unwrap_or_default();
             places.push((path, place));
         }
-        let look = Look { tag: self.tag(volume), record, places };
-        match self.questions.ask(volume, timeout, move || look.problems()) {
+        let paths = u32::try_from(places.len()).unwrap_or(u32::MAX).max(1);
+        let server = timeout * 3 / 4 / paths;
+        let look = Look { server, tag: self.tag(volume), sysfs: self.sysfs(), record, places };
+        match self.questions.ask((volume, self.lies_on(volume)), timeout, move || look.problems()) {
             Err(error) if error.kind() == ErrorKind::DeadlineExceeded => {
                 let mut found = Problems::default();
                 found.add(VolumeHealth::Inaccessible, "NotAnswering", error.message());
@@ -110,7 +115,10 @@ impl Problems {
 
 /// All that is needed to look at a volume on a thread that may hang.
 struct Look {
+    /// How long a server may take to answer for one path.
+    server: Duration,
     tag: Tag,
+    sysfs: Sysfs,
     record: Record,
     places: Vec<(PathBuf, Option<Place>)>,
 }
@@ -118,15 +126,15 @@ struct Look {
 impl Look {
     fn problems(&self) -> Result<Vec<VolumeProblem>> {
         let mut found = Problems::default();
-        self.object(&mut found);
-        let loops = loops_of(&self.tag, &self.record)?;
-        if self.record.is_image() && loops.is_empty() {
-            let message =
-                format_args!("the loop device on object {} is not attached any more", self.record.source.object);
-            found.add(VolumeHealth::Inaccessible, "DeviceGone", message);
+        if let Source::Object(source) = &self.record.source {
+            self.object(source, &mut found);
+        }
+        let live = live_of(&self.tag, &self.sysfs, &self.record)?;
+        if self.record.has_device() && live.devices.is_empty() {
+            found.add(VolumeHealth::Inaccessible, "DeviceGone", self.device_gone());
         }
         for (path, place) in &self.places {
-            if let Some(expected) = self.expected(path, &loops)? {
+            if let Some(expected) = self.expected(path, &live)? {
                 self.path(path, place.as_ref(), &expected, &mut found)?;
             }
         }
@@ -134,21 +142,31 @@ impl Look {
         Ok(found.0)
     }
 
+    fn device_gone(&self) -> String {
+        match &self.record.source {
+            Source::Disk(disk) => {
+                let who = crate::disk::describe(&disk.identity);
+                format!("disk {} ({who}) is not attached to this node any more", disk.disk)
+            }
+            Source::Object(source) => format!("the loop device on object {} is not attached any more", source.object),
+            Source::Export(_) => String::new(),
+        }
+    }
+
     /// None: nothing is mounted there, or a device that is gone anyway.
-    fn expected(&self, path: &Path, loops: &[LoopInfo]) -> Result<Option<Expected>> {
-        if self.record.is_block() && loops.is_empty() {
+    fn expected(&self, path: &Path, live: &Live) -> Result<Option<Expected>> {
+        if self.record.is_block() && live.devices.is_empty() {
             return Ok(None);
         }
         let Some(publish) = self.record.publishes.get(path) else {
-            return Ok(expected_at_staging(&self.record, loops));
+            return Ok(expected_at_staging(&self.record, live));
         };
-        let views = views_of(&self.tag, &self.record, path, loops)?;
-        Ok(Some(expected_at_target(&self.record, publish, loops, &views)))
+        let views = views_of(&self.tag, &self.record, path, live)?;
+        Ok(Some(expected_at_target(&self.record, publish, live, &views)))
     }
 
     /// The file or directory in the pool, without its lock: whoever is at work on it keeps nobody from looking.
-    fn object(&self, found: &mut Problems) {
-        let source = &self.record.source;
+    fn object(&self, source: &ObjectSource, found: &mut Problems) {
         let objects = match Dir::open(&source.pool_path).and_then(|pool| pool.dir("objects")) {
             Ok(objects) => objects,
             Err(Errno::NOENT | Errno::NOTDIR) => {
@@ -157,7 +175,7 @@ impl Look {
             }
             Err(e) => return self.unreadable(&source.pool_path, e, found),
         };
-        let name = if self.record.is_image() { "image" } else { "data" };
+        let name = if self.record.has_device() { "image" } else { "data" };
         let payload = objects.dir(&source.object).and_then(|object| object.file(name, OFlags::PATH, 0));
         match payload.and_then(fstat) {
             // The number of the device that a pool lies on may change with a reboot; the inode's does not.
@@ -180,6 +198,7 @@ impl Look {
         let standing = place.map_or(Ok(Standing::Nothing), |place| standing(place, expected))?;
         let shown = path.display();
         match (standing, place) {
+            (Standing::Ours, Some(place)) if matches!(expected, Expected::Export(_)) => self.export(place, found)?,
             (Standing::Ours, Some(place)) if !self.record.is_block() => self.filesystem(place, found)?,
             (Standing::Ours, _) => {}
             (Standing::Nothing, _) => {
@@ -188,7 +207,25 @@ impl Look {
             (Standing::Foreign, _) => {
                 found.add(bad, "NotMounted", format_args!("something else is mounted at {shown}"))
             }
+            (Standing::Stale, _) => {
+                found.add(bad, "NotMounted", format_args!("what is mounted at {shown} is dead: its disk is gone"));
+            }
             (Standing::Covered, _) => found.add(bad, "Covered", format_args!("something else is mounted over {shown}")),
+        }
+        Ok(())
+    }
+
+    /// Asks the server, apart: a thread that hangs could not be stopped.
+    fn export(&self, place: &Place, found: &mut Problems) -> Result<()> {
+        let shown = place.canonical().display();
+        match export::look(place, self.server)? {
+            Said::Well(_) => {}
+            Said::Dead(errno) | Said::Ill(errno) => self.unreadable(place.canonical(), errno, found),
+            Said::Nothing => found.add(
+                VolumeHealth::Inaccessible,
+                "NotAnswering",
+                format_args!("the server of what is mounted at {shown} does not answer"),
+            ),
         }
         Ok(())
     }

@@ -9,12 +9,16 @@
 //! The caller sees to it that no two calls are about one volume at once. Calls about different volumes share nothing.
 
 mod ask;
+mod device;
+mod disk;
 mod ephemeral;
 mod expand;
-mod facts;
+mod export;
 mod group;
 mod health;
+mod medium;
 mod publish;
+mod reconcile;
 mod replay;
 mod source;
 mod stage;
@@ -23,9 +27,10 @@ mod stats;
 mod undo;
 mod wanted;
 
-pub use facts::transports;
+pub use reconcile::Disagreement;
 
 use self::ask::Questions;
+use crate::disk::DeviceConfig;
 use crate::fence::PathFence;
 use crate::journal::{Entry, Journal, PublishPhase, Record, StagePhase};
 use crate::loopdev::Tag;
@@ -51,6 +56,8 @@ pub struct EngineConfig {
     pub node_id: String,
     /// Pools that the driver's backend may use, by name.
     pub pools: BTreeMap<String, PoolConfig>,
+    /// Where disks are looked for, and which paths a plan may name.
+    pub devices: DeviceConfig,
     /// The driver offers SINGLE_NODE_MULTI_WRITER, see `AccessMode::allows_second_target`.
     pub single_node_multi_writer: bool,
     /// The driver promises VOLUME_MOUNT_GROUP: a plan may name a group.
@@ -83,6 +90,7 @@ pub struct Engine {
     fence: PathFence,
     journal: Journal,
     pools: Arc<PoolStore>,
+    devices: DeviceConfig,
     single_node_multi_writer: bool,
     volume_mount_group: bool,
     grows_objects: bool,
@@ -90,8 +98,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens pools, kubelet root and journal, and logs what was cut short. Nothing is mounted, unmounted or repaired: that
-    /// is left to the calls that clients repeat.
+    /// Opens pools, kubelet root and journal, and logs what was cut short. Nothing is mounted, unmounted or repaired: that is left
+    /// to the calls that clients repeat, and to [`Engine::reconcile`]. Nothing that is mounted is looked at either: it may hang.
     ///
     /// # Errors
     /// FailedPrecondition: a directory is missing. InvalidArgument: a name. Unavailable: something can't be read.
@@ -107,6 +115,7 @@ impl Engine {
             fence,
             journal: Journal::open(&config.state_dir, &config.driver, &config.node_id)?,
             pools: Arc::new(PoolStore::open(&config.pools, &config.node_id)?),
+            devices: config.devices,
             single_node_multi_writer: config.single_node_multi_writer,
             volume_mount_group: config.volume_mount_group,
             grows_objects: config.grows_objects,
@@ -144,6 +153,12 @@ impl Engine {
     /// Unavailable: its record can't be read.
     pub fn is_published(&self, volume: &VolumeId) -> Result<bool> {
         Ok(self.journal.load(volume)?.is_some())
+    }
+
+    /// What a volume on record lies on together with others, see [`bulkhead_domain::plan::storage`]; none if it has a disk of its own
+    /// or is not on record. Does not block.
+    pub fn lies_on(&self, volume: &VolumeId) -> Option<String> {
+        self.journal.lies_on(volume)
     }
 
     fn tag(&self, volume: &VolumeId) -> Tag {

@@ -1,6 +1,7 @@
 //! NodePublishVolume and NodeUnpublishVolume.
 
 use super::Engine;
+use super::device::{Device, Live};
 use super::source::expected_at_staging;
 use super::standing::{Expected, Standing, standing};
 use super::undo::{Leftover, expected_at_target};
@@ -9,8 +10,8 @@ use crate::failpoint;
 use crate::fence::{Found, Place};
 use crate::fs::mount::DetachedMount;
 use crate::fs::options::{MountOptions, attr};
-use crate::journal::{PublishPhase, PublishRecord, Record, StagePhase, TargetKind};
-use crate::loopdev::{self, LoopInfo};
+use crate::journal::{PublishPhase, PublishRecord, Record, Source, StagePhase, TargetKind};
+use crate::loopdev;
 use bulkhead_domain::node::{Publish, Unpublish};
 use bulkhead_domain::{Error, Result};
 use rustix::fs::{Mode, OFlags};
@@ -29,42 +30,44 @@ impl Engine {
         self.apart(request)?;
         let place = self.target_place(&request.target_path)?;
         let mut record = self.staged(request)?;
-        let loops = self.loops(&record)?;
+        let live = self.live(&record)?;
         let target = place.canonical().to_owned();
         let publish = PublishRecord {
             phase: PublishPhase::Publishing,
             read_only: request.read_only,
             capability: record.capability_record(&request.capability),
             kind: if record.is_block() { TargetKind::File } else { TargetKind::Directory },
+            loop_number: None,
         };
-        if self.same_target(&record, &loops, request, &place, &publish)? {
+        if self.same_target(&record, &live, request, &place, &publish)? {
             return Ok(());
         }
-        self.usable(&record, &loops, request)?;
+        self.usable(&record, &live, request)?;
         // What is left there of an earlier publish is not whole.
         self.undo_publish(&mut record, &target, Leftover::Fails)?;
-        self.second_target_allowed(&record, &loops, request)?;
+        self.second_target_allowed(&record, &live, request)?;
         target_is_free(&place, publish.kind)?;
         record.publishes.insert(target.clone(), publish.clone());
         self.journal.store(&record)?;
         let read_only = request.read_only
             || request.capability.access_mode.is_reader_only()
             || flags.read_only()
-            || record.source.read_only;
+            || record.source.read_only();
         let done = (|| {
             failpoint::hit("publish.intent")?;
             place
                 .make(publish.kind == TargetKind::Directory)
                 .during(format_args!("cannot make the target path {}", target.display()))?;
             failpoint::hit("publish.target-made")?;
-            if publish.kind == TargetKind::File {
-                self.show_device(&record, &loops, read_only, &place)?;
+            let loop_number = if publish.kind == TargetKind::File {
+                self.show_device(&record, &live, read_only, &place)?
             } else {
-                self.show_files(&record, &loops, (&flags, read_only), &place)?;
-            }
+                self.show_files(&record, &live, (&flags, read_only), &place)?;
+                None
+            };
             failpoint::hit("publish.mounted")?;
             if let Some(publish) = record.publishes.get_mut(&target) {
-                publish.phase = PublishPhase::Published;
+                *publish = PublishRecord { phase: PublishPhase::Published, loop_number, ..publish.clone() };
             }
             self.journal.store(&record)
         })();
@@ -131,7 +134,7 @@ impl Engine {
     }
 
     /// It really is staged where the request says, and for what the request asks.
-    fn usable(&self, record: &Record, loops: &[LoopInfo], request: &Publish) -> Result<()> {
+    fn usable(&self, record: &Record, live: &Live, request: &Publish) -> Result<()> {
         let volume = &request.volume_id;
         let refuse = |why: &str| Err(Error::failed_precondition(format_args!("volume {volume} {why}")));
         let staging = self.fence.canonical("staging_target_path", &request.staging_path)?;
@@ -145,9 +148,9 @@ impl Engine {
         if !group.is_empty() && group != record.capability.group {
             return refuse("is staged for another volume_mount_group");
         }
-        let there = match expected_at_staging(record, loops) {
+        let there = match expected_at_staging(record, live) {
             Some(expected) => self.standing_at(&staging, &expected)? == Standing::Ours,
-            None => !loops.is_empty(),
+            None => !live.devices.is_empty(),
         };
         if there { Ok(()) } else { refuse("is not mounted at its staging path any more; stage it again") }
     }
@@ -160,14 +163,14 @@ impl Engine {
     fn same_target(
         &self,
         record: &Record,
-        loops: &[LoopInfo],
+        live: &Live,
         request: &Publish,
         place: &Place,
         wanted: &PublishRecord,
     ) -> Result<bool> {
         let target = place.canonical();
         let Some(earlier) = record.publishes.get(target) else { return Ok(false) };
-        let expected = expected_at_target(record, earlier, loops, &self.views(record, target, loops)?);
+        let expected = expected_at_target(record, earlier, live, &self.views(record, target, live)?);
         let found = standing(place, &expected)?;
         if found == Standing::Covered {
             return Err(Error::failed_precondition(format_args!(
@@ -175,12 +178,13 @@ impl Engine {
                 target.display()
             )));
         }
-        let device_gone = record.is_image() && loops.is_empty();
+        let device_gone = record.has_device() && live.devices.is_empty();
         if earlier.phase != PublishPhase::Published || found != Standing::Ours || device_gone {
             return Ok(false);
         }
         let staging = self.fence.canonical("staging_target_path", &request.staging_path)?;
-        let same = PublishRecord { phase: PublishPhase::Published, ..wanted.clone() } == *earlier;
+        let whole = PublishPhase::Published;
+        let same = PublishRecord { phase: whole, loop_number: earlier.loop_number, ..wanted.clone() } == *earlier;
         if same && record.staging_path == staging {
             return Ok(true);
         }
@@ -195,7 +199,7 @@ impl Engine {
     ///
     /// # Errors
     /// FailedPrecondition: the access mode of this call or of an earlier one allows one target only.
-    fn second_target_allowed(&self, record: &Record, loops: &[LoopInfo], request: &Publish) -> Result<()> {
+    fn second_target_allowed(&self, record: &Record, live: &Live, request: &Publish) -> Result<()> {
         let allowed =
             |publish: &PublishRecord| publish.capability.mode.allows_second_target(self.single_node_multi_writer);
         if request.capability.access_mode.allows_second_target(self.single_node_multi_writer)
@@ -203,7 +207,7 @@ impl Engine {
         {
             return Ok(());
         }
-        match self.live_targets(record, loops)?.first() {
+        match self.targets(record, live, Standing::is_mounted)?.first() {
             None => Ok(()),
             Some(other) => Err(Error::failed_precondition(format_args!(
                 "volume {} is published at {} and its access mode allows only one target",
@@ -217,13 +221,22 @@ impl Engine {
     fn show_files(
         &self,
         record: &Record,
-        loops: &[LoopInfo],
+        live: &Live,
         (flags, read_only): (&MountOptions, bool),
         place: &Place,
     ) -> Result<()> {
         let what = format!("cannot mount the volume at {}", place.canonical().display());
         let gone = || Error::failed_precondition("the staging path is not ours any more; stage the volume again");
-        let expected = expected_at_staging(record, loops).ok_or_else(gone)?;
+        let set = flags.set | if read_only { attr::RDONLY } else { 0 };
+        // A target never has more than the staging mount: only how access times are kept can be chosen anew.
+        let clear = flags.clear & attr::ATIME;
+        if let Source::Export(_) = record.source {
+            let staging = self.fence.resolve("staging_target_path", &record.staging_path)?.ok_or_else(gone)?;
+            let mount = self.clone_export(record, &staging)?;
+            mount.set_attributes(set, clear).during(&what)?;
+            return mount.attach(place).map(drop);
+        }
+        let expected = expected_at_staging(record, live).ok_or_else(gone)?;
         let staging = self.fence.resolve("staging_target_path", &record.staging_path)?.ok_or_else(gone)?;
         // Opened before it is looked at: what was checked is what is cloned, unless somebody covers it in between.
         let source: OwnedFd = staging.open().during(&what)?;
@@ -232,26 +245,26 @@ impl Engine {
         }
         let mount = DetachedMount::clone_of(&source).during(&what)?;
         drop(source);
-        let set = flags.set | if read_only { attr::RDONLY } else { 0 };
-        // A target never has more than the staging mount: only how access times are kept can be chosen anew.
-        mount.set_attributes(set, flags.clear & attr::ATIME).during(&what)?;
+        mount.set_attributes(set, clear).during(&what)?;
         mount.attach(place).map(drop)
     }
 
     /// Mounts the device's node on the target. A read-only one is a device of its own, on top of the volume's: the access
-    /// mode of a node can't be taken from root, a read-only device refuses writes to everybody.
-    fn show_device(&self, record: &Record, loops: &[LoopInfo], read_only: bool, place: &Place) -> Result<()> {
+    /// mode of a node can't be taken from root, a read-only device refuses writes to everybody. Gives that one's number.
+    fn show_device(&self, record: &Record, live: &Live, read_only: bool, place: &Place) -> Result<Option<u32>> {
         let what = format!("cannot show the device at {}", place.canonical().display());
-        let below = loops.first().ok_or_else(|| Error::unavailable(format_args!("{what}: it is gone")))?;
-        let mut number = below.number;
-        if read_only && !record.source.read_only {
+        let below = live.first().ok_or_else(|| Error::unavailable(format_args!("{what}: it is gone")))?;
+        let (mut path, mut own) = (below.path(), None);
+        // A disk of the platform's stays as it is, so reading only always takes a device on top of it.
+        if read_only && !(record.source.read_only() && matches!(below, Device::Loop(_))) {
             let tag = self.tag(&record.volume_id).read_only_view(place.canonical());
-            number = loopdev::attach(&loopdev::open(number, false).during(&what)?, &tag, true)?;
+            let number = loopdev::attach(&below.open().during(&what)?, &tag, true)?;
+            (path, own) = (loopdev::device_path(number), Some(number));
             failpoint::hit("publish.attached")?;
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let node = rustix::fs::open(loopdev::device_path(number), flags, Mode::empty()).during(&what)?;
-        DetachedMount::clone_of(&node).during(&what)?.attach(place).map(drop)
+        let node = rustix::fs::open(path, flags, Mode::empty()).during(&what)?;
+        DetachedMount::clone_of(&node).during(&what)?.attach(place).map(|_| own)
     }
 }
 
@@ -259,7 +272,7 @@ impl Engine {
 pub(super) fn target_is_free(place: &Place, kind: TargetKind) -> Result<()> {
     let path = place.canonical().display();
     let taken = |what: &str| Err(Error::failed_precondition(format_args!("target_path: {path} {what}")));
-    if standing(place, &Expected::Filesystem(Vec::new()))? != Standing::Nothing {
+    if standing(place, &Expected::Nothing)? != Standing::Nothing {
         return taken("has something else mounted on it");
     }
     match (place.found().during(format_args!("cannot look at {path}"))?, kind) {

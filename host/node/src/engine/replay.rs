@@ -25,7 +25,7 @@ impl Engine {
         locked: &LockedObject,
         (fs, options): (FsKind, &MountOptions),
     ) -> Result<DetachedMount> {
-        let object = record.source.object.clone();
+        let object = record.object()?.object.clone();
         if locked.facts()?.is_none_or(|facts| facts.read_only) {
             let skip = match fs {
                 FsKind::Ext4 => "noload",

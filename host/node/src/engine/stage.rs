@@ -1,33 +1,39 @@
 //! NodeStageVolume.
 
 use super::Engine;
+use super::export::mount_any;
 use super::group;
+use super::medium::Medium;
 use super::source::{Payload, expected_at_staging};
-use super::standing::{Expected, Standing, standing};
-use super::wanted::{Use, Wanted};
+use super::standing::{Expected, Standing, is_nfs, standing};
+use super::undo::in_the_way;
+use super::wanted::{Origin, Use, Wanted};
 use crate::error::Context;
 use crate::failpoint;
 use crate::fence::{Found, Place};
-use crate::fs::format::{self, FsKind, Verdict};
+use crate::fs::format::{self, FsKind, Tool, Verdict};
 use crate::fs::grow;
 use crate::fs::mount::{DetachedMount, Opened};
 use crate::fs::options::MountOptions;
-use crate::journal::{FormatState, Record, StagePhase};
+use crate::fs::probe::probe;
+use crate::journal::{FormatState, Record, Source, StagePhase};
 use crate::loopdev;
+use crate::mounts;
 use crate::pool::LockedObject;
 use bulkhead_domain::node::Stage;
-use bulkhead_domain::plan::Filesystem;
+use bulkhead_domain::plan::{Filesystem, PoolObject};
 use bulkhead_domain::{Error, Result};
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::path::Path;
+use std::time::Duration;
 
 /// What an earlier record leaves to do.
 enum Rest {
     /// Nothing: it is staged.
     Nothing,
-    /// Everything. The image has been formatted before.
-    All { formatted: Option<String> },
+    /// Everything. What is named has been formatted before.
+    All { formatted: Option<Box<Source>> },
     /// Only the mount at the staging path: it was taken away while targets are in use.
     Remount(Box<Record>),
 }
@@ -45,23 +51,33 @@ impl Engine {
     /// Aborted, DeadlineExceeded: ask again.
     pub fn stage(&self, request: &Stage) -> Result<()> {
         let wanted = Wanted::new(&request.plan, &request.capability, self.volume_mount_group)?;
-        let place = self.staging_place(&request.staging_path)?;
+        let place = self.staging_place(&request.staging_path, matches!(wanted.origin, Origin::Export(_)))?;
         let rest = match self.journal.load(&request.volume_id)? {
             Some(record) => self.rest_of(record, request, &place)?,
             None => Rest::All { formatted: None },
         };
-        match rest {
-            Rest::Nothing => Ok(()),
-            Rest::Remount(record) => self.remount(&record, &wanted, &place),
-            Rest::All { formatted } => self.stage_all(request, &wanted, &place, formatted),
+        match (rest, &wanted.origin) {
+            (Rest::Nothing, _) => Ok(()),
+            (Rest::Remount(record), _) => self.remount(&record, &wanted, &place, request.timeout),
+            (Rest::All { formatted }, Origin::Object(object)) => {
+                self.stage_object(request, (&wanted, object), &place, formatted)
+            }
+            (Rest::All { formatted }, Origin::Disk(device)) => {
+                self.stage_disk(request, (&wanted, device), &place, formatted)
+            }
+            (Rest::All { .. }, Origin::Export(export)) => self.stage_export(request, (&wanted, export), &place),
         }
     }
 
-    fn staging_place(&self, path: &Path) -> Result<Place> {
+    fn staging_place(&self, path: &Path, is_export: bool) -> Result<Place> {
         let what = "staging_target_path";
         let missing =
             || Error::failed_precondition(format_args!("{what}: there is no such directory; the CO makes it"));
         let place = self.fence.resolve(what, path)?.ok_or_else(missing)?;
+        // Looking at the path would ask the server.
+        if is_export && mounts::at(place.canonical())?.last().is_some_and(is_nfs) {
+            return Ok(place);
+        }
         match place.found() {
             Ok(Found::Nothing) => Err(missing()),
             Ok(Found::Other) => Err(Error::invalid_argument(format_args!("{what}: leads through a symbolic link"))),
@@ -82,13 +98,13 @@ impl Engine {
                 target.display()
             )));
         }
-        let loops = self.loops(&record)?;
-        let there = match expected_at_staging(&record, &loops) {
+        let live = self.live(&record)?;
+        let there = match expected_at_staging(&record, &live) {
             Some(expected) => self.standing_at(&record.staging_path, &expected)? == Standing::Ours,
-            None => !loops.is_empty(),
+            None => !live.devices.is_empty(),
         };
-        let live = self.live_targets(&record, &loops)?;
-        if record.phase == StagePhase::Staged && (there || !live.is_empty()) {
+        let targets = self.targets(&record, &live, Standing::is_live)?;
+        if record.phase == StagePhase::Staged && (there || !targets.is_empty()) {
             if record.staging_path != place.canonical() {
                 return Err(Error::failed_precondition(format_args!(
                     "volume {volume} is staged at {}; unstage it there first",
@@ -100,35 +116,64 @@ impl Engine {
                     "volume {volume} is staged there with another capability"
                 )));
             }
-            return Ok(if there { Rest::Nothing } else { Rest::Remount(Box::new(record)) });
+            if !there {
+                return Ok(Rest::Remount(Box::new(record)));
+            }
+            if !self.is_dead_export(&record, place)? {
+                return Ok(Rest::Nothing);
+            }
         }
-        let formatted = (record.formatted == FormatState::Done).then(|| record.source.uid.clone());
+        let formatted = (record.formatted == FormatState::Done).then(|| Box::new(record.source.clone()));
         self.undo_stage(&mut record)?;
         Ok(Rest::All { formatted })
     }
 
-    fn stage_all(&self, request: &Stage, wanted: &Wanted, place: &Place, formatted: Option<String>) -> Result<()> {
-        let (locked, payload, source) = self.open_wanted(wanted)?;
-        if standing(place, &Expected::Filesystem(Vec::new()))? != Standing::Nothing {
-            return Err(Error::failed_precondition(format_args!(
-                "something else is mounted on {}; unmount it first",
-                place.canonical().display()
-            )));
+    /// The record of the intent to stage, stored. Nothing may be mounted at the place.
+    pub(super) fn begin(
+        &self,
+        request: &Stage,
+        place: &Place,
+        source: Source,
+        formatted: Option<Box<Source>>,
+    ) -> Result<Record> {
+        let expected = match &source {
+            Source::Export(export) => Expected::Export(Box::new(export.clone())),
+            Source::Object(_) | Source::Disk(_) => Expected::Nothing,
+        };
+        if standing(place, &expected)? != Standing::Nothing {
+            return Err(in_the_way(place.canonical()));
         }
-        let before = formatted.is_some_and(|uid| uid == source.uid);
+        let before = formatted.is_some_and(|formatted| formatted.is_same(&source));
         let staging_path = place.canonical().to_owned();
-        let mut record = Record::new(
-            self.journal.owner(),
-            &request.volume_id,
-            &request.plan,
-            &request.capability,
-            staging_path,
-            source,
-        )?;
+        let (owner, plan) = (self.journal.owner(), &request.plan);
+        let mut record = Record::new(owner, &request.volume_id, plan, &request.capability, staging_path, source)?;
         if before {
             record.formatted = FormatState::Done;
         }
         self.journal.store(&record)?;
+        Ok(record)
+    }
+
+    /// Undoes what failed half way.
+    pub(super) fn end(&self, record: &mut Record, done: Result<()>) -> Result<()> {
+        match done {
+            Ok(()) => failpoint::hit("stage.done"),
+            Err(error) => Err(match self.undo_stage(record) {
+                Ok(()) => error,
+                Err(second) => Error::unavailable(format_args!("{error}; and undoing it failed: {second}")),
+            }),
+        }
+    }
+
+    fn stage_object(
+        &self,
+        request: &Stage,
+        (wanted, object): (&Wanted, &PoolObject),
+        place: &Place,
+        formatted: Option<Box<Source>>,
+    ) -> Result<()> {
+        let (locked, payload, source) = self.open_wanted(wanted, object)?;
+        let mut record = self.begin(request, place, Source::Object(source), formatted)?;
         let done = (|| {
             failpoint::hit("stage.intent")?;
             // Two writers on one image would destroy it; directories can be shared.
@@ -142,13 +187,7 @@ impl Engine {
         })();
         // Undoing takes the lock itself.
         drop(locked);
-        match done {
-            Ok(()) => failpoint::hit("stage.done"),
-            Err(error) => Err(match self.undo_stage(&mut record) {
-                Ok(()) => error,
-                Err(second) => Error::unavailable(format_args!("{error}; and undoing it failed: {second}")),
-            }),
-        }
+        self.end(&mut record, done)
     }
 
     /// All that staging does to the machine. The object stays locked by the caller.
@@ -176,7 +215,7 @@ impl Engine {
     }
 
     pub(super) fn attach(&self, record: &mut Record, image: &File) -> Result<u32> {
-        let number = loopdev::attach(image, &self.tag(&record.volume_id), record.source.read_only)?;
+        let number = loopdev::attach(image, &self.tag(&record.volume_id), record.source.read_only())?;
         failpoint::hit("stage.attached")?;
         record.loop_number = Some(number);
         Ok(number)
@@ -189,54 +228,87 @@ impl Engine {
         (locked, image): (&LockedObject, &File),
         place: &Place,
     ) -> Result<()> {
-        let writable = !record.source.read_only;
-        let verdict = format::decide(image, fs, plan.format, record.formatted == FormatState::Done, writable)?;
+        let writable = !record.source.read_only();
+        let verdict = format::decide(probe(image)?, fs, plan.format, record.formatted == FormatState::Done, writable)?;
         let device = loopdev::device_path(self.attach(record, image)?);
+        let medium = Medium { device: &device, tool: Tool::Path(&device), content: image, size_bytes: size_of(image)? };
+        self.prepare(record, (plan, fs), verdict, &medium)?;
+        let mount = match DetachedMount::of_device(fs.name(), &device, options)? {
+            Opened::Mount(mount) => mount,
+            Opened::LogNotReplayed => self.replay(record, locked, (fs, options))?,
+        };
+        self.show(mount, (plan, fs, options), &medium, writable, place)
+    }
+
+    /// Makes the device's content fit to be mounted: a file system, checked, and as large as the device where it can't grow
+    /// while it is mounted.
+    pub(super) fn prepare(
+        &self,
+        record: &mut Record,
+        (plan, fs): (&Filesystem, FsKind),
+        verdict: Verdict,
+        medium: &Medium<'_>,
+    ) -> Result<()> {
         match verdict {
             Verdict::Format => {
                 record.formatted = FormatState::Started;
                 self.journal.store(record)?;
                 failpoint::hit("stage.format-intent")?;
-                tracing::info!(volume = %record.volume_id, fs = fs.name(), device = %device.display(), "formatting an empty device");
-                format::make(fs, &device, &plan.mkfs_options)?;
+                tracing::info!(volume = %record.volume_id, fs = fs.name(), device = %medium.device.display(), "formatting an empty device");
+                format::make(fs, medium.tool, &plan.mkfs_options)?;
                 failpoint::hit("stage.formatted")?;
                 record.formatted = FormatState::Done;
                 self.journal.store(record)?;
                 failpoint::hit("stage.format-done")?;
             }
-            Verdict::Mount if writable => {
-                format::check(fs, &device, plan.fsck)?;
-                if fs == FsKind::Ext4 && plan.grow && grow::ext4(image)?.can_grow_to(size_of(image)?) {
-                    format::grow_ext4_offline(&device)?;
+            Verdict::Mount if !record.source.read_only() => {
+                format::check(fs, medium.tool, plan.fsck)?;
+                if fs == FsKind::Ext4 && plan.grow && grow::ext4(medium.content)?.can_grow_to(medium.size_bytes) {
+                    format::grow_ext4_offline(medium.tool)?;
                     failpoint::hit("stage.grown-offline")?;
                 }
             }
             Verdict::Mount => {}
         }
-        let mount = match DetachedMount::of_device(fs.name(), &device, options)? {
-            Opened::Mount(mount) => mount,
-            Opened::LogNotReplayed => self.replay(record, locked, (fs, options))?,
-        };
+        Ok(())
+    }
+
+    /// Shows a file system at the staging path, and lets one grow that can do so only there.
+    pub(super) fn show(
+        &self,
+        mount: DetachedMount,
+        (plan, fs, options): (&Filesystem, FsKind, &MountOptions),
+        medium: &Medium<'_>,
+        writable: bool,
+        place: &Place,
+    ) -> Result<()> {
         let root = mount.attach(place)?;
         failpoint::hit("stage.mounted")?;
         if fs == FsKind::Xfs && plan.grow && writable && !options.read_only() {
-            grow_mounted(&root, fs, &device)?;
+            grow_mounted(&root, fs, medium.device)?;
             failpoint::hit("stage.grown-online")?;
         }
         Ok(())
     }
 
     /// Mounts a staged volume again whose targets are in use.
-    fn remount(&self, record: &Record, wanted: &Wanted, place: &Place) -> Result<()> {
-        let loops = self.loops(record)?;
-        match (&wanted.usage, loops.first()) {
-            (Use::Filesystem { fs, options, .. }, Some(info)) => {
-                let device = loopdev::device_path(info.number);
+    fn remount(&self, record: &Record, wanted: &Wanted, place: &Place, timeout: Duration) -> Result<()> {
+        let live = self.live(record)?;
+        match (&wanted.usage, live.first()) {
+            (Use::Filesystem { fs, options, .. }, Some(device)) => {
+                let device = device.path();
                 DetachedMount::of_device(fs.name(), &device, options)?.ready()?.attach(place).map(drop)
             }
+            (Use::Export, _) => {
+                let Origin::Export(export) = &wanted.origin else {
+                    return Err(Error::internal("an export that is none"));
+                };
+                mount_any(export, timeout)?.attach(place).map(drop)
+            }
             (Use::Directory { options }, _) => {
-                let gone = || Error::failed_precondition(format_args!("object {} is gone", record.source.object));
-                let locked = self.open_recorded(&record.source)?.ok_or_else(gone)?;
+                let source = record.object()?;
+                let gone = || Error::failed_precondition(format_args!("object {} is gone", source.object));
+                let locked = self.open_recorded(source)?.ok_or_else(gone)?;
                 bind(&locked.data()?, options, place)
             }
             _ => {

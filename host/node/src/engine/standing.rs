@@ -2,27 +2,33 @@
 //!
 //! Asked of the kernel each time: what the journal says was mounted may have been unmounted, covered or replaced since.
 
+use crate::disk::show_number;
 use crate::error::{Context, IoResult};
 use crate::fence::Place;
-use crate::journal::Source;
-use crate::loopdev::{self, device_number};
+use crate::journal::{ExportSource, ObjectSource};
+use crate::loopdev;
 use crate::mounts::{self, Mount};
 use bulkhead_domain::Result;
-use rustix::fs::{AtFlags, FileType, StatxAttributes, StatxFlags, major, makedev, minor, statx};
+use rustix::fs::{AtFlags, FileType, StatxAttributes, StatxFlags, makedev, statx};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 
 /// What is expected at a path.
 #[derive(Debug, Clone)]
 pub(super) enum Expected {
-    /// The file system on one of these loop devices.
-    Filesystem(Vec<u32>),
-    /// A bind mount of one of these loop devices' nodes.
-    Node(Vec<u32>),
-    /// A bind mount of the node of a loop device that is not attached any more: the one of this number, or any free one.
-    DeadNode(Option<u32>),
+    /// Nothing of ours.
+    Nothing,
+    /// The file system on one of these devices; and what is left of the one on a disk that is gone.
+    Filesystem { numbers: Vec<u64>, dead: Option<u64> },
+    /// A bind mount of one of these devices' nodes, by name and number; and of the node of a disk that is gone.
+    Node { nodes: Vec<(String, u64)>, dead: Option<(String, u64)> },
+    /// A bind mount of the node of a loop device that is not attached any more: one of these numbers, which may be somebody
+    /// else's by now, or any free one.
+    DeadNode(Vec<u32>),
     /// A bind mount of this directory.
-    Directory(Box<Source>),
+    Directory(Box<ObjectSource>),
+    /// This export. Only the mount table is asked: a server that does not answer would keep whoever looks at the path.
+    Export(Box<ExportSource>),
 }
 
 /// What is found.
@@ -34,14 +40,21 @@ pub(super) enum Standing {
     Ours,
     /// Something else is on top, ours is beneath.
     Covered,
+    /// Ours is on top and dead: its disk is gone.
+    Stale,
     /// Something else.
     Foreign,
 }
 
 impl Standing {
-    /// Ours is there.
+    /// Ours is there and can be used.
     pub(super) fn is_live(self) -> bool {
         matches!(self, Self::Ours | Self::Covered)
+    }
+
+    /// Ours is there, dead or not.
+    pub(super) fn is_mounted(self) -> bool {
+        self.is_live() || self == Self::Stale
     }
 }
 
@@ -50,7 +63,7 @@ impl Standing {
 /// # Errors
 /// Unavailable: the mount table can't be read.
 pub(super) fn standing(place: &Place, expected: &Expected) -> Result<Standing> {
-    let top = Top::look(place);
+    let top = if matches!(expected, Expected::Export(_)) { Top::Unreadable } else { Top::look(place) };
     if matches!(top, Top::NotMounted) {
         return Ok(Standing::Nothing);
     }
@@ -58,7 +71,9 @@ pub(super) fn standing(place: &Place, expected: &Expected) -> Result<Standing> {
     let Some((last, below)) = mounts.split_last() else { return Ok(Standing::Nothing) };
     Ok(if expected.fits(last) || expected.fits_top(&top) {
         Standing::Ours
-    } else if below.iter().any(|mount| expected.fits(mount)) {
+    } else if expected.fits_dead(last) {
+        Standing::Stale
+    } else if below.iter().any(|mount| expected.fits(mount) || expected.fits_dead(mount)) {
         Standing::Covered
     } else {
         Standing::Foreign
@@ -103,18 +118,28 @@ impl Expected {
     /// By the mount table.
     fn fits(&self, mount: &Mount) -> bool {
         match self {
-            Self::Filesystem(numbers) => {
-                mount.root == Path::new("/")
-                    && numbers.iter().any(|&number| mount.device == format_device(device_number(number)))
-            }
-            Self::Node(numbers) => loop_node(mount).is_some_and(|number| numbers.contains(&number)),
+            Self::Nothing => false,
+            Self::Filesystem { numbers, .. } => numbers.iter().any(|&number| is_filesystem(mount, number)),
+            Self::Node { nodes, .. } => nodes.iter().any(|(name, _)| is_node(mount, name)),
             Self::DeadNode(known) => {
-                loop_node(mount).is_some_and(|number| *known == Some(number) || loopdev::is_free(number))
+                loop_node(mount).is_some_and(|number| known.contains(&number) || loopdev::is_free(number))
             }
             Self::Directory(source) => source
                 .bind
                 .as_ref()
                 .is_some_and(|(device, root)| *device == mount.device && Path::new(root) == mount.root),
+            Self::Export(export) => {
+                is_nfs(mount) && export.exports.iter().any(|known| mount.source == Path::new(known))
+            }
+        }
+    }
+
+    /// It was ours, and its disk is gone.
+    fn fits_dead(&self, mount: &Mount) -> bool {
+        match self {
+            Self::Filesystem { dead: Some(number), .. } => is_filesystem(mount, *number),
+            Self::Node { dead: Some((name, _)), .. } => is_node(mount, name),
+            _ => false,
         }
     }
 
@@ -122,12 +147,23 @@ impl Expected {
     fn fits_top(&self, top: &Top) -> bool {
         match (self, top) {
             (Self::Directory(source), Top::Mounted { file, .. }) => *file == (source.dev, source.ino),
-            (Self::Node(numbers), Top::Mounted { device: Some(device), .. }) => {
-                numbers.iter().any(|&number| device_number(number) == *device)
+            (Self::Node { nodes, .. }, Top::Mounted { device: Some(device), .. }) => {
+                nodes.iter().any(|(_, number)| number == device)
             }
             _ => false,
         }
     }
+}
+
+fn is_filesystem(mount: &Mount, number: u64) -> bool {
+    mount.root == Path::new("/") && mount.device == show_number(number)
+}
+
+/// The node of a device of that name is mounted. One that was removed since is shown as such.
+fn is_node(mount: &Mount, name: &str) -> bool {
+    let root = mount.root.to_string_lossy();
+    let node = crate::disk::node_path(name);
+    Path::new(root.trim_end_matches("//deleted")).file_name() == node.file_name()
 }
 
 /// Number of the loop device whose node is mounted.
@@ -135,8 +171,9 @@ fn loop_node(mount: &Mount) -> Option<u32> {
     mount.root.file_name()?.to_str()?.strip_prefix("loop")?.parse().ok()
 }
 
-fn format_device(device: u64) -> String {
-    format!("{}:{}", major(device), minor(device))
+/// An NFS mount, of any version.
+pub(super) fn is_nfs(mount: &Mount) -> bool {
+    matches!(mount.kind.as_str(), "nfs" | "nfs4")
 }
 
 /// What mountinfo will show as device and root of a bind mount of an open directory. None where it can't be told.

@@ -1,13 +1,15 @@
 //! NodeUnstageVolume, and taking back what was cut short. Needs only the record and the kernel.
 
 use super::Engine;
+use super::device::{Device, Live};
+use super::export;
 use super::source::expected_at_staging;
 use super::standing::{Expected, Standing, standing};
 use crate::error::Context;
 use crate::failpoint;
-use crate::fence::{Place, unmount};
+use crate::fence::{Place, detach, unmount};
 use crate::fs::format;
-use crate::journal::{FormatState, PublishPhase, PublishRecord, Record, StagePhase, TargetKind};
+use crate::journal::{FormatState, ObjectSource, PublishPhase, PublishRecord, Record, Source, StagePhase, TargetKind};
 use crate::loopdev::{self, LoopInfo, Tag};
 use crate::mounts;
 use bulkhead_domain::node::Unstage;
@@ -38,9 +40,9 @@ impl Engine {
         if record.staging_path != path {
             return Ok(());
         }
-        let loops = self.loops(&record)?;
-        let live = self.live_targets(&record, &loops)?;
-        if let Some(target) = live.first() {
+        let live = self.live(&record)?;
+        let targets = self.targets(&record, &live, Standing::is_mounted)?;
+        if let Some(target) = targets.first() {
             return Err(Error::failed_precondition(format_args!(
                 "volume {} is published at {}; unpublish it there first",
                 request.volume_id,
@@ -48,7 +50,7 @@ impl Engine {
             )));
         }
         // Asked before the record says that it is being undone: refused here, the volume stays as usable as it was.
-        if let Some(expected) = expected_at_staging(&record, &loops)
+        if let Some(expected) = expected_at_staging(&record, &live)
             && matches!(self.standing_at(&path, &expected)?, Standing::Covered | Standing::Foreign)
         {
             return Err(in_the_way(&path));
@@ -66,27 +68,30 @@ impl Engine {
         record.phase = StagePhase::Unstaging;
         self.note(record)?;
         failpoint::hit("unstage.intent")?;
-        let loops = self.loops(record)?;
-        if let Some(expected) = expected_at_staging(record, &loops) {
+        let live = self.live(record)?;
+        if let Some(expected) = expected_at_staging(record, &live) {
             self.take_off(&record.staging_path, &expected, Leftover::Fails)?;
         }
         failpoint::hit("unstage.unmounted")?;
-        for info in &loops {
+        for info in live.loops() {
             loopdev::detach(info)?;
         }
         failpoint::hit("unstage.detached")?;
-        self.release(record)?;
+        match &record.source {
+            Source::Object(source) => self.release(record, source)?,
+            Source::Disk(_) => self.release_disk(record, &live)?,
+            Source::Export(_) => {}
+        }
         self.journal.remove(&record.volume_id)
     }
 
     /// Gives the object back: blanks what a cut-short mkfs left, and removes the marker.
-    fn release(&self, record: &Record) -> Result<()> {
-        let Some(locked) = self.open_recorded(&record.source)? else { return Ok(()) };
-        let user = self.user(&record.volume_id, record.source.read_only);
+    fn release(&self, record: &Record, source: &ObjectSource) -> Result<()> {
+        let Some(locked) = self.open_recorded(source)? else { return Ok(()) };
+        let user = self.user(&record.volume_id, source.read_only);
         // Without the marker somebody else may have used the image since.
         if record.formatted == FormatState::Started && locked.has_user(&user)? {
-            let what =
-                format!("cannot blank the image of object {} after a format that was cut short", record.source.object);
+            let what = format!("cannot blank the image of object {} after a format that was cut short", source.object);
             let provisioning = locked.facts()?.map_or(crate::pool::Provisioning::Thin, |facts| facts.provisioning);
             format::blank(&locked.image(true)?, provisioning).during(what)?;
         }
@@ -102,9 +107,9 @@ impl Engine {
         let publish = publish.clone();
         self.note(record)?;
         failpoint::hit("unpublish.intent")?;
-        let loops = self.loops(record)?;
-        let views = self.views(record, target, &loops)?;
-        let expected = expected_at_target(record, &publish, &loops, &views);
+        let live = self.live(record)?;
+        let views = self.views(record, target, &live)?;
+        let expected = expected_at_target(record, &publish, &live, &views);
         let place = self.take_off(target, &expected, leftover)?;
         failpoint::hit("unpublish.unmounted")?;
         for view in &views {
@@ -142,7 +147,10 @@ impl Engine {
         for _ in 0..STACK_MAX {
             match standing(&place, expected)? {
                 Standing::Nothing => return Ok(Some(place)),
+                Standing::Ours if matches!(expected, Expected::Export(_)) => export::unmount(&place)?,
                 Standing::Ours => unmount(&place)?,
+                // Whoever has files open on it has lost them already.
+                Standing::Stale => detach(&place)?,
                 Standing::Foreign if leftover == Leftover::Stays => return Ok(None),
                 Standing::Covered | Standing::Foreign => {
                     return Err(in_the_way(path));
@@ -172,32 +180,33 @@ impl Engine {
         }
     }
 
-    /// Targets at which the volume really is mounted.
-    pub(super) fn live_targets(&self, record: &Record, loops: &[LoopInfo]) -> Result<Vec<PathBuf>> {
-        let mut live = Vec::new();
+    /// Targets at which the volume stands as asked.
+    pub(super) fn targets(&self, record: &Record, live: &Live, stands: fn(Standing) -> bool) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
         for (target, publish) in &record.publishes {
-            let views = self.views(record, target, loops)?;
-            let expected = expected_at_target(record, publish, loops, &views);
-            if self.standing_at(target, &expected)?.is_live() {
-                live.push(target.clone());
+            let views = self.views(record, target, live)?;
+            let expected = expected_at_target(record, publish, live, &views);
+            if stands(self.standing_at(target, &expected)?) {
+                found.push(target.clone());
             }
         }
-        Ok(live)
+        Ok(found)
     }
 
     /// Read-only devices that were made for a target.
-    pub(super) fn views(&self, record: &Record, target: &Path, loops: &[LoopInfo]) -> Result<Vec<LoopInfo>> {
-        views_of(&self.tag(&record.volume_id), record, target, loops)
+    pub(super) fn views(&self, record: &Record, target: &Path, live: &Live) -> Result<Vec<LoopInfo>> {
+        views_of(&self.tag(&record.volume_id), record, target, live)
     }
 }
 
 /// As [`Engine::views`], without the engine.
-pub(super) fn views_of(tag: &Tag, record: &Record, target: &Path, loops: &[LoopInfo]) -> Result<Vec<LoopInfo>> {
+pub(super) fn views_of(tag: &Tag, record: &Record, target: &Path, live: &Live) -> Result<Vec<LoopInfo>> {
     let mut views = Vec::new();
     if record.publishes.get(target).is_some_and(|publish| publish.kind == TargetKind::File) {
         let tag = tag.read_only_view(target);
-        for below in loops {
-            views.extend(loopdev::find_views(&tag, below.number)?);
+        let dead = live.dead.iter().cloned();
+        for (name, number) in live.devices.iter().map(|device| (device.name(), device.number())).chain(dead) {
+            views.extend(loopdev::find_views(&tag, &name, number)?);
         }
     }
     Ok(views)
@@ -211,13 +220,20 @@ pub(super) fn in_the_way(path: &Path) -> Error {
 pub(super) fn expected_at_target(
     record: &Record,
     publish: &PublishRecord,
-    loops: &[LoopInfo],
+    live: &Live,
     views: &[LoopInfo],
 ) -> Expected {
+    let on_a_disk = matches!(record.source, Source::Disk(_));
     match publish.kind {
         // Its device was taken away: the mount of the node is all that is left, and can show nothing of the volume.
-        TargetKind::File if loops.is_empty() => Expected::DeadNode(record.loop_number),
-        TargetKind::File => Expected::Node(loops.iter().chain(views).map(|info| info.number).collect()),
-        TargetKind::Directory => expected_at_staging(record, loops).unwrap_or(Expected::Filesystem(Vec::new())),
+        TargetKind::File if live.devices.is_empty() && !on_a_disk => {
+            Expected::DeadNode(record.loop_number.into_iter().chain(publish.loop_number).collect())
+        }
+        TargetKind::File => {
+            let views = views.iter().cloned().map(Device::Loop);
+            let nodes = live.devices.iter().cloned().chain(views).map(|device| (device.name(), device.number()));
+            Expected::Node { nodes: nodes.collect(), dead: live.dead.clone() }
+        }
+        TargetKind::Directory => expected_at_staging(record, live).unwrap_or(Expected::Nothing),
     }
 }

@@ -1,7 +1,7 @@
 //! Making and checking file systems with their own tools.
 
 use super::options::mkfs_arguments;
-use super::probe::{Content, probe};
+use super::probe::Content;
 use crate::helper;
 use crate::pool::Provisioning;
 use bulkhead_domain::plan::{FormatPolicy, FsckPolicy};
@@ -9,6 +9,7 @@ use bulkhead_domain::{Error, Result};
 use rustix::fs::{FallocateFlags, fallocate};
 use std::ffi::OsString;
 use std::fs::File;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,6 +47,30 @@ impl FsKind {
     }
 }
 
+/// How a helper opens a device.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tool<'a> {
+    /// By a path that leads to nothing else.
+    Path(&'a Path),
+    /// By this path, which leads through this descriptor.
+    Descriptor(&'a Path, BorrowedFd<'a>),
+}
+
+impl Tool<'_> {
+    fn run(&self, name: &str, mut arguments: Vec<OsString>, timeout: Duration) -> Result<helper::Finished> {
+        match self {
+            Self::Path(path) => {
+                arguments.push(path.into());
+                helper::run(name, &arguments, timeout)
+            }
+            Self::Descriptor(path, descriptor) => {
+                arguments.push(path.into());
+                helper::run_with(name, &arguments, &[*descriptor], timeout)
+            }
+        }
+    }
+}
+
 /// What is to be done with a device before it can be mounted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -55,18 +80,18 @@ pub(crate) enum Verdict {
     Format,
 }
 
-/// Decides whether an image is to be formatted. `formatted`: the journal says that this was done before.
+/// Decides by what a probe found whether a device is to be formatted. `formatted`: the journal says that this was done before.
 ///
 /// # Errors
-/// FailedPrecondition: it holds something else, or is empty and must not be formatted. Unavailable: it can't be read.
+/// FailedPrecondition: it holds something else, or is empty and must not be formatted.
 pub(crate) fn decide(
-    image: &File,
+    found: Content,
     fs: FsKind,
     policy: FormatPolicy,
     formatted: bool,
     writable: bool,
 ) -> Result<Verdict> {
-    match probe(image)? {
+    match found {
         Content::Known(found) if found == fs.name() => Ok(Verdict::Mount),
         Content::Known(found) => Err(Error::failed_precondition(format_args!(
             "the device holds {found}, not {}; it is left as it is",
@@ -93,15 +118,14 @@ pub(crate) fn decide(
 ///
 /// # Errors
 /// FailedPrecondition: the tool refuses, or an option is not on the list. DeadlineExceeded: it took too long.
-pub(crate) fn make(fs: FsKind, device: &Path, options: &[String]) -> Result<()> {
+pub(crate) fn make(fs: FsKind, device: Tool<'_>, options: &[String]) -> Result<()> {
     let (tool, fixed): (_, &[&str]) = match fs {
         FsKind::Ext4 => ("mkfs.ext4", &["-q", "-E", "nodiscard"]),
         FsKind::Xfs => ("mkfs.xfs", &["-q", "-K"]),
     };
     let mut arguments: Vec<OsString> = fixed.iter().map(OsString::from).collect();
     arguments.extend(mkfs_arguments(fs, options)?.into_iter().map(OsString::from));
-    arguments.push(device.into());
-    let done = helper::run(tool, &arguments, MKFS_TIMEOUT)?;
+    let done = device.run(tool, arguments, MKFS_TIMEOUT)?;
     if done.code == Some(0) {
         return Ok(());
     }
@@ -112,7 +136,7 @@ pub(crate) fn make(fs: FsKind, device: &Path, options: &[String]) -> Result<()> 
 ///
 /// # Errors
 /// FailedPrecondition: it is damaged. DeadlineExceeded: it took too long.
-pub(crate) fn check(fs: FsKind, device: &Path, policy: FsckPolicy) -> Result<()> {
+pub(crate) fn check(fs: FsKind, device: Tool<'_>, policy: FsckPolicy) -> Result<()> {
     let mode = match (fs, policy) {
         (_, FsckPolicy::None) | (FsKind::Xfs, FsckPolicy::Preen) => return Ok(()),
         (FsKind::Ext4, FsckPolicy::Preen) => "-p",
@@ -125,10 +149,8 @@ pub(crate) fn check(fs: FsKind, device: &Path, policy: FsckPolicy) -> Result<()>
 }
 
 /// 0: clean. 1: errors were corrected.
-fn e2fsck(device: &Path, flags: &[&str]) -> Result<()> {
-    let mut arguments: Vec<OsString> = flags.iter().map(OsString::from).collect();
-    arguments.push(device.into());
-    let done = helper::run("e2fsck", &arguments, FSCK_TIMEOUT)?;
+fn e2fsck(device: Tool<'_>, flags: &[&str]) -> Result<()> {
+    let done = device.run("e2fsck", flags.iter().map(OsString::from).collect(), FSCK_TIMEOUT)?;
     match done.code {
         Some(0 | 1) => Ok(()),
         _ => Err(Error::failed_precondition(format_args!(
@@ -142,9 +164,9 @@ fn e2fsck(device: &Path, flags: &[&str]) -> Result<()> {
 ///
 /// # Errors
 /// FailedPrecondition: it is damaged, or resize2fs refuses. DeadlineExceeded: it took too long.
-pub(crate) fn grow_ext4_offline(device: &Path) -> Result<()> {
+pub(crate) fn grow_ext4_offline(device: Tool<'_>) -> Result<()> {
     e2fsck(device, &["-f", "-p"])?;
-    let done = helper::run("resize2fs", &[device], FSCK_TIMEOUT)?;
+    let done = device.run("resize2fs", Vec::new(), FSCK_TIMEOUT)?;
     if done.code == Some(0) {
         return Ok(());
     }

@@ -1,11 +1,11 @@
 //! Mounting through file descriptors: nothing shows anywhere before it is as it shall be.
 
-use super::options::MountOptions;
-use crate::error::{Context, IoResult, io_error};
+use super::options::{MountOptions, attr};
+use crate::error::{Context, IoResult};
 use crate::fence::Place;
 use crate::sys::mount_setattr;
 use bulkhead_domain::{Error, Result};
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, OFlags, StatxFlags, makedev, statx};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 use std::os::fd::{AsFd, OwnedFd};
@@ -44,31 +44,24 @@ impl DetachedMount {
     /// FailedPrecondition: the kernel refuses the file system or an option. Mount flags never show in it.
     pub(crate) fn of_device(fs_name: &str, device: &Path, options: &MountOptions) -> Result<Opened> {
         let what = || format!("cannot mount {} as {fs_name}", device.display());
-        let context = rustix::mount::fsopen(fs_name, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|e| match e {
-            Errno::NODEV => Error::failed_precondition(format_args!("{}: this kernel does not know it", what())),
-            e => io_error(what(), e),
-        })?;
-        rustix::mount::fsconfig_set_string(&context, "source", device).during(what())?;
-        if options.read_only() {
-            rustix::mount::fsconfig_set_flag(&context, "ro").during(what())?;
+        match mount_source(fs_name, device, options.read_only(), &options.filesystem) {
+            Ok(mount) => {
+                let mount = Self(mount);
+                // For reading only by the file system; the rest is the mount's own.
+                mount.set_attributes(options.set, options.clear & attr::ATIME).during(what())?;
+                Ok(Opened::Mount(mount))
+            }
+            Err(Failure { errno: Errno::ROFS, .. }) if options.read_only() => Ok(Opened::LogNotReplayed),
+            Err(Failure { errno: Errno::NODEV, text }) if text.is_empty() => {
+                Err(Error::failed_precondition(format_args!("{}: this kernel does not know it", what())))
+            }
+            Err(Failure { errno, text }) => Err(refused(&what(), errno, &text)),
         }
-        for (index, (key, value)) in options.filesystem.iter().enumerate() {
-            let set = match value {
-                Some(value) => rustix::mount::fsconfig_set_string(&context, key.as_str(), value.as_str()),
-                None => rustix::mount::fsconfig_set_flag(&context, key.as_str()),
-            };
-            // What the kernel wrote about it holds the option itself.
-            set.map_err(|e| refused(&what(), e, &format!("option {} of the file system is not accepted", index + 1)))?;
-        }
-        match rustix::mount::fsconfig_create(&context) {
-            Ok(()) => {}
-            Err(Errno::ROFS) if options.read_only() => return Ok(Opened::LogNotReplayed),
-            Err(e) => return Err(refused(&what(), e, &kernel_messages(&context, options))),
-        }
-        let attributes = MountAttrFlags::from_bits_retain(u32::try_from(options.set).unwrap_or(0));
-        rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-            .map(|mount| Opened::Mount(Self(mount)))
-            .during(what())
+    }
+
+    /// One that another process made.
+    pub(crate) fn of_descriptor(mount: OwnedFd) -> Self {
+        Self(mount)
     }
 
     /// A second mount of what is mounted at, or of the file or directory at, `source`.
@@ -88,6 +81,16 @@ impl DetachedMount {
     pub(crate) fn open_root(&self) -> IoResult<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::openat(&self.0, ".", flags, rustix::fs::Mode::empty())
+    }
+
+    /// Device number of the file system, without asking a server.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub(crate) fn device(&self) -> IoResult<u64> {
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let found = statx(&self.0, "", flags, StatxFlags::empty())?;
+        Ok(makedev(found.stx_dev_major, found.stx_dev_minor))
     }
 
     /// Sets and clears attributes, MOUNT_ATTR_*.
@@ -111,6 +114,46 @@ impl DetachedMount {
     }
 }
 
+/// Why a file system could not be mounted.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) errno: Errno,
+    /// What the kernel says of it, without options.
+    pub(crate) text: String,
+}
+
+/// Mounts a file system, unattached.
+///
+/// # Errors
+/// What the kernel says, which may hold the source, and no option.
+pub(crate) fn mount_source(
+    fs_name: &str,
+    source: &Path,
+    read_only: bool,
+    options: &[(String, Option<String>)],
+) -> std::result::Result<OwnedFd, Failure> {
+    let plain = |errno| Failure { errno, text: String::new() };
+    let context = rustix::mount::fsopen(fs_name, FsOpenFlags::FSOPEN_CLOEXEC).map_err(plain)?;
+    rustix::mount::fsconfig_set_string(&context, "source", source).map_err(plain)?;
+    if read_only {
+        rustix::mount::fsconfig_set_flag(&context, "ro").map_err(plain)?;
+    }
+    for (index, (key, value)) in options.iter().enumerate() {
+        let set = match value {
+            Some(value) => rustix::mount::fsconfig_set_string(&context, key.as_str(), value.as_str()),
+            None => rustix::mount::fsconfig_set_flag(&context, key.as_str()),
+        };
+        // What the kernel wrote about it holds the option itself.
+        set.map_err(|errno| Failure {
+            errno,
+            text: format!("option {} of the file system is not accepted", index + 1),
+        })?;
+    }
+    rustix::mount::fsconfig_create(&context)
+        .map_err(|errno| Failure { errno, text: kernel_messages(&context, options) })?;
+    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(plain)
+}
+
 /// What the kernel refuses for good is the volume's or the client's fault; the rest may pass.
 fn refused(what: &str, error: Errno, detail: &str) -> Error {
     let text = format!("{what}: {}{}{detail}", std::io::Error::from(error), if detail.is_empty() { "" } else { "; " });
@@ -123,7 +166,7 @@ fn refused(what: &str, error: Errno, detail: &str) -> Error {
 }
 
 /// What the kernel wrote into a file system context, without lines that repeat an option.
-fn kernel_messages(context: &OwnedFd, options: &MountOptions) -> String {
+fn kernel_messages(context: &OwnedFd, options: &[(String, Option<String>)]) -> String {
     let mut messages = Vec::new();
     let mut buffer = [0u8; 1024];
     // Each read gives one message; ENODATA is the end. A bound all the same.
@@ -131,7 +174,7 @@ fn kernel_messages(context: &OwnedFd, options: &MountOptions) -> String {
         messages.push(String::from_utf8_lossy(&buffer[..got]).trim().to_owned());
     }
     let repeats_option = |message: &String| {
-        options.filesystem.iter().any(|(key, value)| {
+        options.iter().any(|(key, value)| {
             message.contains(key.as_str()) || value.as_ref().is_some_and(|value| message.contains(value.as_str()))
         })
     };

@@ -84,7 +84,7 @@ impl MountOptions {
         Ok(parsed)
     }
 
-    fn add(&mut self, key: &str, value: Option<&str>) {
+    pub(crate) fn add(&mut self, key: &str, value: Option<&str>) {
         let (set, clear) = match (key, value) {
             ("ro", None) => (attr::RDONLY, 0),
             ("rw", None) => (0, attr::RDONLY),

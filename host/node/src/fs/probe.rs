@@ -1,4 +1,6 @@
-//! Is there nothing on a device? Only a proof will do: both ends can be read and no byte anywhere is other than zero.
+//! Is there nothing on a device? Of an image only a proof will do: both ends can be read and no byte anywhere is other than zero.
+//! Of a disk, which may hold terabytes and can't say what was never written, both ends are read, every place where a file
+//! system that has lost its beginning keeps a copy of it, and samples all over.
 
 use bulkhead_domain::{Error, Result};
 use rustix::fs::SeekFrom;
@@ -40,6 +42,69 @@ impl Source for File {
         };
         Ok(Some((start, rustix::fs::seek(self, SeekFrom::Hole(start))?)))
     }
+}
+
+/// A disk, with its size in bytes.
+pub(crate) struct Disk<'a> {
+    pub(crate) file: &'a File,
+    pub(crate) size: u64,
+}
+
+impl Source for Disk<'_> {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.size)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    fn data_from(&self, offset: u64) -> io::Result<Option<(u64, u64)>> {
+        Ok(places(self.size).into_iter().find(|(_, end)| *end > offset).map(|(start, end)| (start.max(offset), end)))
+    }
+}
+
+/// Samples of a disk, beside its ends.
+const SAMPLES: u64 = 256;
+/// Bytes of a sample, and of a place where a copy of a superblock may be.
+const SAMPLE: u64 = 64 << 10;
+
+/// Where a disk of that size is looked at: start and end, sorted, not beyond the end of the disk. Both ends; copies of
+/// superblocks of ext4 with blocks of 1 and 4 KiB (groups 1, 3, 5, 7, 9) and of btrfs; and samples at even distances.
+fn places(size: u64) -> Vec<(u64, u64)> {
+    let groups = [1u64, 3, 5, 7, 9];
+    let copies = groups.iter().flat_map(|group| [(group * 8192 + 1) << 10, (group * 32768) << 12]);
+    let samples = (1..SAMPLES).map(|n| size / SAMPLES * n / SAMPLE * SAMPLE);
+    let small = copies.chain([64 << 20, 256 << 30]).chain(samples).map(|start| (start, start + SAMPLE));
+    let ends = [(0, END), (size.saturating_sub(END), size)];
+    let mut all: Vec<_> =
+        small.chain(ends).filter(|(start, _)| *start < size).map(|(start, end)| (start, end.min(size))).collect();
+    all.sort_unstable();
+    // What overlaps is one place.
+    all.into_iter().fold(Vec::new(), |mut joined: Vec<(u64, u64)>, (start, end)| {
+        match joined.last_mut() {
+            Some(last) if start <= last.1 => last.1 = last.1.max(end),
+            _ => joined.push((start, end)),
+        }
+        joined
+    })
+}
+
+/// Zeros a disk wherever a probe looks. What else is on it must be known to be nobody's.
+///
+/// # Errors
+/// As the kernel says.
+pub(crate) fn wipe(disk: &File, size: u64) -> io::Result<()> {
+    let zeros = vec![0; CHUNK];
+    for (start, end) in places(size) {
+        let mut at = start;
+        while at < end {
+            let length = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
+            disk.write_all_at(&zeros[..length], at)?;
+            at += length as u64;
+        }
+    }
+    disk.sync_all()
 }
 
 /// What a look at a device gives.
@@ -192,6 +257,33 @@ mod tests {
         assert_eq!(found, Content::Known("an LVM physical volume"));
         let found = probe(&image(64 << 20, &[((64 << 20) - 8192, b"\xfc\x4e\x2b\xa9")])).unwrap();
         assert_eq!(found, Content::Known("md RAID"));
+    }
+
+    #[test]
+    fn a_disk_is_looked_at_all_over_and_wiped_where_it_is_looked_at() {
+        for size in [512, 1 << 20, (64 << 20) + 512, 1 << 40] {
+            let places = places(size);
+            assert_eq!((places[0].0, places.last().unwrap().1), (0, size));
+            assert!(places.windows(2).all(|pair| pair[0].1 < pair[1].0), "sorted and apart");
+            assert!(places[0].1 >= size.min(END) && places.last().unwrap().0 <= size.saturating_sub(END));
+            assert!(places.iter().map(|(start, end)| end - start).sum::<u64>() < 32 << 20, "a look costs little");
+        }
+        let size = 4 << 30;
+        let file = image(size, &[]);
+        let disk = Disk { file: &file, size };
+        assert_eq!(probe(&disk).unwrap(), Content::Empty);
+        // Beginning and end were overwritten; a copy of the superblock, of ext4 and of btrfs, is left.
+        for copy in [8193 << 10, 32768 << 12, (3 * 32768) << 12, 64 << 20, size / 2 + 100, size - END - 1] {
+            file.write_all_at(&[1], copy).unwrap();
+            let found = probe(&disk).unwrap();
+            if copy == size - END - 1 {
+                assert_eq!(found, Content::Empty, "not everything is read");
+            } else {
+                assert!(matches!(found, Content::Unknown(_)), "{copy}: {found:?}");
+                wipe(&file, size).unwrap();
+                assert_eq!(probe(&disk).unwrap(), Content::Empty);
+            }
+        }
     }
 
     /// A device of zeros that can't be read at one place.

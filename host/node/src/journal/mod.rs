@@ -5,16 +5,20 @@
 //! overwritten or removed: what it stands for could no longer be undone.
 
 mod record;
+mod source;
 
-pub(crate) use record::{FormatState, PublishPhase, PublishRecord, Record, Source, StagePhase, TargetKind};
+pub(crate) use record::{FormatState, PublishPhase, PublishRecord, Record, StagePhase, TargetKind};
+pub(crate) use source::{DiskSource, ExportSource, ObjectSource, Source};
 
 use crate::dir::Dir;
 use crate::error::Context;
 use bulkhead_domain::{Error, Result, volume::VolumeId};
 use record::{FORMAT, Head};
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// A record holds a plan (lists are bounded where it was parsed) and the targets of one volume.
 const RECORD_MAX: u64 = 16 * 1024 * 1024;
@@ -25,6 +29,8 @@ pub(crate) struct Journal {
     dir: Dir,
     driver: String,
     node_id: String,
+    /// What the volumes lie on, of those whose records were read or written: to be had without reading one.
+    lie_on: Mutex<HashMap<VolumeId, String>>,
 }
 
 /// One file of the journal.
@@ -45,7 +51,7 @@ impl Journal {
             .and_then(|node| node.ensure_dir(driver, 0o700))
             .during(what())?;
         rustix::fs::fchmod(&dir, rustix::fs::Mode::RWXU).during(what())?;
-        Ok(Self { dir, driver: driver.to_owned(), node_id: node_id.to_owned() })
+        Ok(Self { dir, driver: driver.to_owned(), node_id: node_id.to_owned(), lie_on: Mutex::default() })
     }
 
     fn file_name(volume: &str) -> String {
@@ -93,7 +99,23 @@ impl Journal {
         let name = Self::file_name(record.volume_id.as_str());
         let bytes = serde_json::to_vec_pretty(record)
             .map_err(|e| Error::unavailable(format_args!("cannot write the journal record {name} as JSON: {e}")))?;
-        self.dir.replace(&name, &bytes)
+        self.dir.replace(&name, &bytes)?;
+        self.remember(record);
+        Ok(())
+    }
+
+    /// What a volume on record lies on together with others; none if it is not known.
+    pub(crate) fn lies_on(&self, volume: &VolumeId) -> Option<String> {
+        self.lie_on.lock().unwrap_or_else(PoisonError::into_inner).get(volume).cloned()
+    }
+
+    fn remember(&self, record: &Record) {
+        let mut known = self.lie_on.lock().unwrap_or_else(PoisonError::into_inner);
+        match record.source.lies_on() {
+            Some(what) if known.get(&record.volume_id) == Some(&what) => {}
+            Some(what) => drop(known.insert(record.volume_id.clone(), what)),
+            None => drop(known.remove(&record.volume_id)),
+        }
     }
 
     /// Removes a record, durably, when all that it stands for is undone.
@@ -101,6 +123,7 @@ impl Journal {
         let name = Self::file_name(volume.as_str());
         let what = || format!("cannot remove {}", self.dir.join(&name).display());
         self.dir.remove_file(&name).during(what())?;
+        self.lie_on.lock().unwrap_or_else(PoisonError::into_inner).remove(volume);
         self.dir.sync().during(what())
     }
 
@@ -119,6 +142,7 @@ impl Journal {
             }
             match self.read(name) {
                 Ok(Some(record)) if Self::file_name(record.volume_id.as_str()) == name => {
+                    self.remember(&record);
                     entries.push(Entry::Record(Box::new(record)));
                 }
                 Ok(Some(_)) => entries.push(Entry::Unreadable(self.unusable(name, "its name does not fit its volume"))),
@@ -148,7 +172,7 @@ mod tests {
             encryption: None,
             expected_size_bytes: None,
         };
-        let source = Source {
+        let source = Source::Object(ObjectSource {
             pool: "p".into(),
             pool_path: "/pool".into(),
             object: "o".into(),
@@ -157,7 +181,7 @@ mod tests {
             ino: u64::MAX,
             bind: Some(("0:1".into(), "/".into())),
             read_only: false,
-        };
+        });
         let capability =
             VolumeCapability { access_type: AccessType::Mount(mount), access_mode: AccessMode::SingleNodeWriter };
         let volume = VolumeId::parse(volume).unwrap();

@@ -1,10 +1,11 @@
 //! The record of one volume.
 
+use super::source::{ObjectSource, Source};
 use crate::error::Context;
-use bulkhead_domain::Result;
 use bulkhead_domain::capability::{AccessMode, AccessType, VolumeCapability};
 use bulkhead_domain::plan::Plan;
 use bulkhead_domain::volume::VolumeId;
+use bulkhead_domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -65,27 +66,6 @@ pub(crate) enum TargetKind {
     File,
 }
 
-/// The object that is staged, and how it is told from another one of the same name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Source {
-    /// Name of the pool in the configuration at the time.
-    pub(crate) pool: String,
-    /// Where the pool was: undoing needs no configuration.
-    pub(crate) pool_path: PathBuf,
-    /// Name of the object.
-    pub(crate) object: String,
-    /// The object's own id; empty while the object of an ephemeral volume is being made.
-    pub(crate) uid: String,
-    /// Device number of the image or directory.
-    pub(crate) dev: u64,
-    /// Inode number of the image or directory.
-    pub(crate) ino: u64,
-    /// Of a directory: `major:minor` and root as mountinfo will show them for a bind mount of it.
-    pub(crate) bind: Option<(String, String)>,
-    /// The loop device is attached for reading only.
-    pub(crate) read_only: bool,
-}
-
 /// A capability without what may be sensitive in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CapabilityRecord {
@@ -104,6 +84,9 @@ pub(crate) struct PublishRecord {
     pub(crate) read_only: bool,
     pub(crate) capability: CapabilityRecord,
     pub(crate) kind: TargetKind,
+    /// Number of the read-only loop device that was made for this target alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) loop_number: Option<u32>,
 }
 
 /// All about one volume.
@@ -172,9 +155,22 @@ impl Record {
         matches!(self.plan.usage, bulkhead_domain::plan::Usage::Block(_))
     }
 
-    /// The volume is an image behind a loop device.
-    pub(crate) fn is_image(&self) -> bool {
+    /// The volume reaches the node as a block device.
+    pub(crate) fn has_device(&self) -> bool {
         self.plan.access.is_block_device()
+    }
+
+    /// The object behind it.
+    ///
+    /// # Errors
+    /// Internal: it isn't on a pool.
+    pub(crate) fn object(&self) -> Result<&ObjectSource> {
+        match &self.source {
+            Source::Object(object) => Ok(object),
+            Source::Disk(_) | Source::Export(_) => {
+                Err(Error::internal(format_args!("volume {} is not an object of a pool", self.volume_id)))
+            }
+        }
     }
 }
 

@@ -7,10 +7,32 @@ use super::types::{Object, ObjectKind, ObjectSpec};
 use crate::dir::Dir;
 use crate::error::Context;
 use bulkhead_domain::{Error, Result};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags, fchmod, fstat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::time::SystemTime;
+
+/// Everybody may go through and look at nothing.
+const PASSAGE: Mode = Mode::from_raw_mode(0o711);
+
+/// Makes a directory one that everybody may go through.
+///
+/// # Errors
+/// FailedPrecondition: it isn't, and belongs to somebody else.
+pub(super) fn let_pass(dir: &Dir) -> Result<()> {
+    let what = || format!("cannot change the mode of {}", dir.path().display());
+    let mode = Mode::from_raw_mode(fstat(dir).during(what())?.st_mode);
+    if mode.contains(Mode::XGRP | Mode::XOTH) {
+        return Ok(());
+    }
+    match fchmod(dir, PASSAGE) {
+        Err(Errno::PERM | Errno::ACCESS) => Err(Error::failed_precondition(format_args!(
+            "{} can't be passed through by others, as directoryMode wants, and belongs to somebody else: chmod 0711 it",
+            dir.path().display()
+        ))),
+        changed => changed.during(what()),
+    }
+}
 
 /// A directory in `tmp` with all of an object but its bytes and its metadata.
 pub(super) struct Skeleton {
@@ -27,7 +49,15 @@ impl Pool {
         dir.file(LOCK, new, 0o600)?;
         dir.make_dir(USERS, 0o700)?;
         let image = match kind {
-            ObjectKind::Directory => dir.make_dir(DATA, 0o755).map(|()| None)?,
+            ObjectKind::Directory => {
+                dir.make_dir(DATA, 0o755)?;
+                if let Some(mode) = self.directory_mode {
+                    // Not with mkdir(2), which the umask takes bits from.
+                    fchmod(dir.dir(DATA)?, Mode::from_raw_mode(mode))?;
+                    fchmod(&dir, PASSAGE)?;
+                }
+                None
+            }
             ObjectKind::Image => Some(dir.file(IMAGE, new, 0o600)?),
         };
         Ok(Skeleton { dir, image })

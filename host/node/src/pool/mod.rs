@@ -4,7 +4,7 @@
 //! POOL/objects/NAME/meta.json    what the object is, with its version
 //!                  /lock         flock(2): staging, deleting, growing, copying
 //!                  /image        an image's bytes, or
-//!                  /data/        a directory's files
+//!                  /data/        a directory's files; nodes may mount it from a server, so where it is stays as it is
 //!                  /users/ID     one file for each volume of a node that has it staged
 //!     /tmp/UNIQUE/               an object in the making
 //!         UNIQUE.lock            its maker is alive
@@ -43,9 +43,10 @@ mod update;
 mod users;
 
 pub(crate) use object::LockedObject;
+pub use stat::look;
 pub use store::PoolStore;
 pub use types::{
-    CopyOrder, DEFAULT_COPY_LIMIT_BYTES, EXTENTS_MAX, Extent, ExtentPage, LIST_MAX, Object, ObjectKind, ObjectSpec,
-    PoolConfig, PoolInfo, Provisioning,
+    CopyOrder, Created, DEFAULT_COPY_LIMIT_BYTES, EXTENTS_MAX, Extent, ExtentPage, LIST_BYTES, LIST_MAX, Object,
+    ObjectKind, ObjectPage, ObjectSpec, PoolConfig, PoolInfo, Provisioning, Updated,
 };
 pub(crate) use users::User;

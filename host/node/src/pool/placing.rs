@@ -6,7 +6,7 @@
 //! is written until after it is removed. So a record that is met under the lock is a dead one.
 
 use super::store::{Pool, taken};
-use super::trash::unique_name;
+use super::trash::{is_silly, unique_name};
 use crate::dir::Dir;
 use crate::error::{Context, IoResult, io_error};
 use crate::failpoint;
@@ -150,8 +150,8 @@ impl Pool {
         }
         let _names = self.lock_names(false)?;
         for name in self.placing.names().during(what())? {
-            // Records that were never written to their end.
-            if name.to_string_lossy().starts_with('.') {
+            // Records that were never written to their end. What an NFS client keeps can't be removed, and goes by itself.
+            if name.to_string_lossy().starts_with('.') && !is_silly(&name) {
                 self.placing.remove_file(&name).during(what())?;
             }
         }

@@ -1,7 +1,7 @@
 //! Reading pools.
 
 use super::object::ObjectDir;
-use super::types::{LIST_MAX, Object, ObjectKind, PoolInfo, Provisioning};
+use super::types::{LIST_BYTES, LIST_MAX, Object, ObjectKind, ObjectPage, PoolInfo, Provisioning};
 use super::{PoolStore, store::Pool};
 use crate::error::{Context, IoResult};
 use bulkhead_domain::{Error, Result};
@@ -77,29 +77,44 @@ impl PoolStore {
         }
     }
 
-    /// Objects whose names begin with `prefix`, sorted by name (bytewise), those after `after`; at most [`LIST_MAX`].
-    /// Fewer: that was the end, except that an object which is deleted during the call is left out. One that can't be
-    /// read fails the call, so that a listing is never silently short.
+    /// Objects whose names begin with `prefix`, those after `after`; at most [`LIST_MAX`] of them, and [`LIST_BYTES`]. One
+    /// that can't be read fails the call, so that a listing is never silently short.
     ///
     /// # Errors
     /// NotFound: no such pool. Unavailable: one of the objects can't be read.
-    pub fn list_objects(&self, pool: &str, prefix: &str, after: Option<&str>) -> Result<Vec<Object>> {
+    pub fn list_objects(&self, pool: &str, prefix: &str, after: Option<&str>) -> Result<ObjectPage> {
         let pool = self.pool(pool)?;
         // A set of copies is listed whole.
         pool.settle()?;
         let mut names = object_names(pool, |name| name.starts_with(prefix) && after.is_none_or(|after| name > after))?;
-        let mut found = Vec::with_capacity(names.len().min(LIST_MAX));
-        while found.len() < LIST_MAX && !names.is_empty() {
-            let rest = first_sorted(&mut names, LIST_MAX - found.len());
+        let mut objects = Vec::with_capacity(names.len().min(LIST_MAX));
+        let mut bytes = 0;
+        while !names.is_empty() {
+            // One more than a page holds tells that there is a next one.
+            let rest = first_sorted(&mut names, LIST_MAX + 1 - objects.len());
             for name in &names {
-                if let Some(object) = ObjectDir::open(&pool.objects, name)? {
-                    found.extend(object.describe()?);
+                let Some(object) =
+                    ObjectDir::open(&pool.objects, name)?.map(|dir| dir.describe()).transpose()?.flatten()
+                else {
+                    continue;
+                };
+                bytes += bytes_in_a_guest(&object);
+                if objects.len() == LIST_MAX || (bytes > LIST_BYTES && !objects.is_empty()) {
+                    let next = objects.last().map(|last: &Object| last.spec.name.clone());
+                    return Ok(ObjectPage { objects, next });
                 }
+                objects.push(object);
             }
             names = rest;
         }
-        Ok(found)
+        Ok(ObjectPage { objects, next: None })
     }
+}
+
+/// The record, two words for each text, and the texts.
+fn bytes_in_a_guest(object: &Object) -> usize {
+    let pairs = object.spec.metadata.iter().map(|(key, value)| 16 + key.len() + value.len());
+    80 + object.spec.name.len() + pairs.sum::<usize>()
 }
 
 /// Leaves the first `count` in place, sorted, and gives the others, which come after those, in no order: of a pool with many
@@ -147,6 +162,16 @@ fn thick_directories(pool: &Pool) -> Result<u64> {
         }
     }
     Ok(sum)
+}
+
+/// Has the file system of a pool's directory answer: what the kernel has cached won't do. May take for ever.
+///
+/// # Errors
+/// What the kernel says; it has answered then, too.
+pub fn look(path: &std::path::Path) -> std::io::Result<()> {
+    let directory = crate::dir::Dir::open(path)?;
+    fstatvfs(&directory)?;
+    Ok(())
 }
 
 /// Tries FICLONE on two files in `tmp`.

@@ -1,16 +1,20 @@
 //! Making, changing and removing objects.
 
 use super::freeze::thaw_for_the_dead;
+use super::make::let_pass;
 use super::object::{LockedObject, ObjectDir, set_image_size};
 use super::promised::Promised;
 use super::trash::{Maker, sweep, unique_name};
-use super::types::{Object, ObjectKind, ObjectSpec, PoolConfig, Provisioning};
+use super::types::{Created, Object, ObjectKind, ObjectSpec, PoolConfig, Provisioning};
 use crate::dir::Dir;
 use crate::error::Context;
 use crate::failpoint;
-use bulkhead_domain::{Error, Result, StringMap, limits};
+use bulkhead_domain::{Error, ErrorKind, Result, StringMap, limits};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+/// Tries of making an object whose name is taken and free again.
+const TRIES: usize = 4;
 
 /// One pool, open.
 #[derive(Debug)]
@@ -24,6 +28,7 @@ pub(crate) struct Pool {
     pub(super) freezing: Dir,
     pub(super) reflinks: bool,
     pub(super) copy_limit_bytes: u64,
+    pub(super) directory_mode: Option<u32>,
     pub(super) promised: Promised,
 }
 
@@ -101,6 +106,23 @@ impl PoolStore {
         Ok(object)
     }
 
+    /// As [`PoolStore::create_object`]; where the name is taken, the object that has it.
+    ///
+    /// # Errors
+    /// As [`PoolStore::create_object`], less AlreadyExists. Aborted: the name was taken, and nothing had it, each time.
+    pub fn make_object(&self, pool: &str, spec: &ObjectSpec) -> Result<Created> {
+        for _ in 0..TRIES {
+            match self.create_object(pool, spec) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                made => return made.map(Created::Made),
+            }
+            if let Some(object) = self.stat_object(pool, &spec.name)? {
+                return Ok(Created::There(object));
+            }
+        }
+        Err(Error::aborted(format_args!("object {} is being removed; ask again", spec.name)))
+    }
+
     /// Removes an object with its metadata, in one step. A missing one is fine.
     ///
     /// # Errors
@@ -158,10 +180,25 @@ impl Pool {
         let what = || format!("cannot use {}", path.display());
         // First of all: whoever writes to what is frozen hangs.
         thaw_for_the_dead(&freezing, &objects, node_id)?;
-        let (path, copy_limit_bytes) = (path.to_owned(), config.copy_limit_bytes);
+        let (path, copy_limit_bytes, directory_mode) =
+            (path.to_owned(), config.copy_limit_bytes, config.directory_mode);
+        if directory_mode.is_some() {
+            let_pass(&objects)?;
+        }
         let (reflinks, promised) = (false, Promised::default());
-        let mut pool =
-            Self { path, root, objects, tmp, trash, placing, freezing, reflinks, copy_limit_bytes, promised };
+        let mut pool = Self {
+            path,
+            root,
+            objects,
+            tmp,
+            trash,
+            placing,
+            freezing,
+            reflinks,
+            copy_limit_bytes,
+            directory_mode,
+            promised,
+        };
         // Before the sweep, which would take the parts of a set away. It spares those of one that can't be finished.
         if let Err(error) = pool.settle() {
             tracing::error!(pool = %pool.path.display(), %error, "cannot finish what was being put in place");

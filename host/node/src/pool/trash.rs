@@ -4,10 +4,19 @@ use crate::dir::Dir;
 use crate::error::IoResult;
 use rustix::fs::{AtFlags, FileType, FlockOperation, OFlags, flock, statat};
 use rustix::io::Errno;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::time::Duration;
 
 const LOCK_SUFFIX: &str = ".lock";
+/// Longest wait for files that are removed and still open, which an NFS client keeps under another name.
+const SILLY_WAIT: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What an NFS client calls a file that was removed while a process of this machine had it open.
+pub(super) fn is_silly(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".nfs")
+}
 
 /// A name that nobody else uses: 32 random hexadecimal digits.
 pub(super) fn unique_name() -> IoResult<String> {
@@ -22,7 +31,7 @@ pub(super) fn unique_name() -> IoResult<String> {
 /// into `trash` and emptied there in its turn. So at most two are open at once, no path gets long, and a crash
 /// leaves only what the next sweep removes the same way. Never leaves the file system: a mount point is an error (`EBUSY`).
 pub(super) fn remove_tree(trash: &Dir, name: OsString) -> IoResult<()> {
-    let mut left = vec![name];
+    let (mut left, mut waited) = (vec![name], Duration::ZERO);
     while let Some(name) = left.pop() {
         let dir = match trash.dir(&name) {
             Ok(dir) => dir,
@@ -46,7 +55,14 @@ pub(super) fn remove_tree(trash: &Dir, name: OsString) -> IoResult<()> {
                         Err(e) => return Err(e),
                     }
                 }
-                Ok(_) => dir.remove_file(&entry)?,
+                Ok(_) => match dir.remove_file(&entry) {
+                    // Somebody has it open; it goes when they close it, and then its directory can.
+                    Err(Errno::BUSY) if is_silly(&entry) && waited < SILLY_WAIT => {
+                        std::thread::sleep(PAUSE);
+                        waited += PAUSE;
+                    }
+                    other => other?,
+                },
             }
         }
         match trash.remove_dir(&name) {
@@ -96,7 +112,8 @@ fn lock_name(name: &str) -> String {
 /// Removes what is left in `tmp` and `trash`, but for what is `claimed`: that is to become objects. What can't be removed stays
 /// and is logged: it costs space only.
 pub(super) fn sweep(tmp: &Dir, trash: &Dir, claimed: impl Fn(&str) -> bool) -> IoResult<()> {
-    let names = tmp.names()?;
+    let mut names = tmp.names()?;
+    names.retain(|name| !is_silly(name));
     for name in names.iter().filter_map(|name| name.to_str()).filter(|name| !name.ends_with(LOCK_SUFFIX)) {
         let swept = sweep_one(tmp, trash, name, &claimed);
         report(tmp, name, swept);

@@ -4,8 +4,11 @@ use bulkhead_domain::StringMap;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Most objects in one answer of [`crate::pool::PoolStore::list_objects`].
+/// Most objects in one page of [`crate::pool::PoolStore::list_objects`].
 pub const LIST_MAX: usize = 1000;
+
+/// Most bytes that the objects of one page take, about as a 32-bit guest has them in memory. One object fits always.
+pub const LIST_BYTES: usize = 256 << 10;
 
 /// Default of [`PoolConfig::copy_limit_bytes`]: 256 MiB, about a second on a slow disk.
 pub const DEFAULT_COPY_LIMIT_BYTES: u64 = 256 << 20;
@@ -18,12 +21,16 @@ pub struct PoolConfig {
     /// Most bytes that are copied while file systems are frozen, for all volumes of one cut together. Counts only where
     /// extents can't be shared: there a cut takes as long as copying does, and pods stall meanwhile.
     pub copy_limit_bytes: u64,
+    /// Permission bits of the files' directory of new directory objects, for pools whose directories others use by a way of their
+    /// own: nodes that mount them from an NFS server. What lies above can then be passed through by everybody, but not listed.
+    /// None: 0755, and only the pool's owner gets there.
+    pub directory_mode: Option<u32>,
 }
 
 impl PoolConfig {
     /// A pool in the directory `path`, all else as by default.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), copy_limit_bytes: DEFAULT_COPY_LIMIT_BYTES }
+        Self { path: path.into(), copy_limit_bytes: DEFAULT_COPY_LIMIT_BYTES, directory_mode: None }
     }
 }
 
@@ -77,6 +84,33 @@ pub struct Object {
     pub in_use: bool,
     /// It can be read, copied and deleted, not staged for writing.
     pub read_only: bool,
+}
+
+/// What [`crate::pool::PoolStore::make_object`] came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// It was made.
+    Made(Object),
+    /// An object of that name is there.
+    There(Object),
+}
+
+/// What [`crate::pool::PoolStore::update_object`] came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Updated {
+    /// It is as it was to be.
+    Done(Object),
+    /// It has this version, and was not changed.
+    Conflict(u64),
+}
+
+/// One page of objects.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ObjectPage {
+    /// Sorted by name (bytewise).
+    pub objects: Vec<Object>,
+    /// The next page begins after this name; none = the end.
+    pub next: Option<String>,
 }
 
 /// A pool as it is now.

@@ -5,7 +5,7 @@ use super::freeze::Freezer;
 use super::live::{Activity, Filesystem, look, write_out};
 use super::object::{LockedObject, Meta, allocate};
 use super::store::{Pool, PoolStore, check};
-use super::types::{Object, ObjectKind, Provisioning};
+use super::types::{ObjectKind, Provisioning, Updated};
 use crate::error::{Context, IoResult};
 use crate::failpoint;
 use bulkhead_domain::{Error, Result, StringMap};
@@ -18,9 +18,10 @@ impl PoolStore {
     /// allocated. Thin: what was never written is given back; file systems on the image are frozen meanwhile.
     ///
     /// # Errors
-    /// Aborted: another version, or somebody else has a file system on it frozen. NotFound: no such object.
-    /// ResourceExhausted: no space (it stays as it is). InvalidArgument: metadata. FailedPrecondition: to be thin, but in
-    /// use as a raw device, or on another node: then nobody can say what is written at this moment.
+    /// Aborted: somebody else has a file system on it frozen. NotFound: no such object. ResourceExhausted: no space (it stays
+    /// as it is). InvalidArgument: metadata; to be thin, where the pool's file system can't give space back.
+    /// FailedPrecondition: to be thin, but in use as a raw device, or on another node: then nobody can say what is
+    /// written at this moment.
     pub fn update_object(
         &self,
         pool: &str,
@@ -28,17 +29,14 @@ impl PoolStore {
         expected: u64,
         provisioning: Provisioning,
         metadata: &StringMap,
-    ) -> Result<Object> {
+    ) -> Result<Updated> {
         check(0, metadata)?;
         let missing = || Error::not_found(format_args!("no object {name}"));
         let (pool_name, pool) = (pool, self.pool_and_name(pool, name)?);
         let locked = LockedObject::open(&pool.objects, name)?.ok_or_else(missing)?;
         let before = locked.object.meta()?.ok_or_else(missing)?;
         if before.version != expected {
-            return Err(Error::aborted(format_args!(
-                "object {name} has version {}, not {expected}; read it again",
-                before.version
-            )));
+            return Ok(Updated::Conflict(before.version));
         }
         let mut wanted = Meta { provisioning, metadata: metadata.clone(), ..before.clone() };
         if wanted != before {
@@ -58,7 +56,7 @@ impl PoolStore {
             }
             failpoint::hit("pool-resize.done")?;
         }
-        locked.object.describe()?.ok_or_else(missing)
+        locked.object.describe()?.ok_or_else(missing).map(Updated::Done)
     }
 }
 
@@ -98,7 +96,7 @@ impl Change<'_> {
             object.write_meta(self.wanted)?;
             let given_back = failpoint::hit("pool-thin.noted").and_then(|()| {
                 punch_unwritten(&image).map_err(|e| match e {
-                    Errno::OPNOTSUPP | Errno::NOSYS => Error::failed_precondition(format_args!(
+                    Errno::OPNOTSUPP | Errno::NOSYS => Error::invalid_argument(format_args!(
                         "the file system of pool {} can't give back space of object {}",
                         self.pool.path.display(),
                         object.name

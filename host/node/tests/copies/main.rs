@@ -7,7 +7,7 @@ mod ranges;
 mod sets;
 
 use bulkhead_domain::{Error, ErrorKind, StringMap};
-use bulkhead_node::pool::{CopyOrder, Object, ObjectKind, ObjectSpec, PoolConfig, PoolStore, Provisioning};
+use bulkhead_node::pool::{CopyOrder, Object, ObjectKind, ObjectSpec, PoolConfig, PoolStore, Provisioning, Updated};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ impl Fixture {
     }
 
     fn names(&self) -> Vec<String> {
-        self.store.list_objects(POOL, "", None).unwrap().into_iter().map(|object| object.spec.name).collect()
+        self.store.list_objects(POOL, "", None).unwrap().objects.into_iter().map(|object| object.spec.name).collect()
     }
 
     #[track_caller]

@@ -5,7 +5,10 @@ use bulkhead_node::pool::{Extent, ExtentPage};
 
 fn change(f: &Fixture, provisioning: Provisioning) -> Object {
     let version = f.store.stat_object(POOL, "s").unwrap().unwrap().version;
-    f.store.update_object(POOL, "s", version, provisioning, &StringMap::new()).unwrap()
+    match f.store.update_object(POOL, "s", version, provisioning, &StringMap::new()).unwrap() {
+        Updated::Done(object) => object,
+        Updated::Conflict(now) => panic!("version {now}, not {version}"),
+    }
 }
 
 #[test]

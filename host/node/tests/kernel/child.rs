@@ -1,13 +1,16 @@
 //! One operation in a process of its own, to be killed.
 
 use crate::env::{Env, Kind, POOL, assert_data, read_only, write_data};
+use bulkhead_domain::plan::Plan;
 use bulkhead_domain::{ErrorKind, Result};
 use bulkhead_node::pool::{CopyOrder, Object, ObjectSpec, PoolStore, Provisioning};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Output};
 use std::time::Duration;
 
 pub const MARK: &str = "__operation";
+/// Holds another plan for staging than the kind's.
+const PLAN: &str = "BULKHEAD_TEST_PLAN";
 
 /// How a child ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,11 +27,44 @@ pub fn operation(env: &Env, operation: &str, kind: Kind, failpoints: &str) -> En
         .env(bulkhead_node::failpoint::VARIABLE, failpoints)
         .output()
         .unwrap();
+    ended(&output)
+}
+
+fn ended(output: &Output) -> Ended {
     match (output.status.success(), output.status.signal()) {
         (true, _) => Ended::Done,
         (false, Some(9)) => Ended::Killed,
         _ => Ended::Failed(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
+}
+
+/// As [`operation`], with another plan for staging.
+pub fn operation_of(env: &Env, operation: &str, kind: Kind, plan: &Plan, failpoints: &str) -> Ended {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([MARK, env.root().to_str().unwrap(), operation, kind.name()])
+        .env(bulkhead_node::failpoint::VARIABLE, failpoints)
+        .env(PLAN, serde_json::to_string(plan).unwrap())
+        .output()
+        .unwrap();
+    ended(&output)
+}
+
+/// The failpoints that an operation comes by, in that order, from a run that nothing disturbs.
+pub fn steps(env: &Env, operation: &str, kind: Kind, plan: Option<&Plan>) -> Vec<&'static str> {
+    let trace = env.root().join("trace");
+    let failpoints = format!("*=trace:{}", trace.display());
+    let ended = match plan {
+        Some(plan) => operation_of(env, operation, kind, plan, &failpoints),
+        None => self::operation(env, operation, kind, &failpoints),
+    };
+    assert_eq!(ended, Ended::Done, "{operation} of {kind:?}");
+    let trace = std::fs::read_to_string(trace).unwrap_or_default();
+    let all = bulkhead_node::failpoint::ALL;
+    let mut steps: Vec<_> = trace.lines().map(|line| *all.iter().find(|name| **name == line).unwrap()).collect();
+    // Twice at one place: the process dies at the first.
+    let mut seen = std::collections::BTreeSet::new();
+    steps.retain(|name| seen.insert(*name));
+    steps
 }
 
 /// The other process.
@@ -47,7 +83,13 @@ fn perform(env: &Env, operation: &str, kind: Kind) -> Result<()> {
     let engine = env.engine();
     let pools = engine.pools();
     match operation {
-        "stage" => engine.stage(&env.stage("v", kind)),
+        "stage" => {
+            let mut stage = env.stage("v", kind);
+            if let Ok(plan) = std::env::var(PLAN) {
+                stage.plan = serde_json::from_str(&plan).unwrap();
+            }
+            engine.stage(&stage)
+        }
         "unstage" => engine.unstage(&env.unstage("v")),
         "publish" => engine.publish(&env.publish("v", kind, "pod", false)),
         "publish-read-only" => engine.publish(&env.publish("v", kind, "pod", true)),
@@ -89,7 +131,7 @@ pub fn copies_of_all(pools: &PoolStore) -> Vec<CopyOrder> {
         target: ObjectSpec { name: format!("copy-{}", object.spec.name), ..object.spec },
         read_only: true,
     };
-    pools.list_objects(POOL, "", None).unwrap().into_iter().map(copy).collect()
+    pools.list_objects(POOL, "", None).unwrap().objects.into_iter().map(copy).collect()
 }
 
 /// All of a volume's life but its end.

@@ -4,7 +4,6 @@ use crate::Test;
 use crate::child::{Ended, copies_of_all, operation};
 use crate::env::*;
 use bulkhead_domain::ErrorKind;
-use bulkhead_domain::plan::Usage;
 use bulkhead_node::failpoint;
 use bulkhead_node::pool::{CopyOrder, ObjectKind, ObjectSpec, Provisioning};
 use std::fs;
@@ -91,9 +90,7 @@ fn check_and_take_down(env: &Env, context: &str) {
         assert!(engine.pools().stat_object(POOL, &name).unwrap().unwrap().read_only);
         refused(engine.stage(&env.stage(&name, kind)), ErrorKind::FailedPrecondition);
         let mut stage = env.stage(&name, kind);
-        if let Usage::Filesystem(filesystem) = &mut stage.plan.usage {
-            filesystem.read_only = true;
-        }
+        only_read(&mut stage.plan.usage);
         engine.stage(&stage).unwrap();
         assert_data(&env.staging(&name), kind);
         engine.unstage(&env.unstage(&name)).unwrap();
@@ -255,7 +252,7 @@ fn full() {
             refused(store.copy_objects(POOL, &[small(), order("s", thin("second"))]), ErrorKind::ResourceExhausted);
             nothing_in_the_making(&env, kind.name());
         }
-        assert_eq!(store.list_objects(POOL, "", None).unwrap().len(), 2);
+        assert_eq!(store.list_objects(POOL, "", None).unwrap().objects.len(), 2);
         // Freed blocks are counted as free a little later.
         let freed = (0..100).any(|_| {
             std::thread::sleep(Duration::from_millis(50));

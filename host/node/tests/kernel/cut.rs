@@ -195,7 +195,7 @@ fn limit() {
     let env = Env::new();
     env.pool_on(Kind::Ext4, XFS_MIN);
     let mut config = env.config();
-    config.pools = [(POOL.to_owned(), PoolConfig { path: env.pool(), copy_limit_bytes: 20 * MIB })].into();
+    config.pools = [(POOL.to_owned(), PoolConfig { copy_limit_bytes: 20 * MIB, ..PoolConfig::new(env.pool()) })].into();
     let engine = Engine::open(config).unwrap();
     stage(&env, &engine, &["a", "b"], Kind::Ext4);
     for name in ["a", "b"] {

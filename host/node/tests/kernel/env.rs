@@ -1,9 +1,11 @@
 //! A machine for one test: pool, kubelet root, state; and what is left on it.
 
+pub use crate::kind::Kind;
+pub use crate::plans::*;
 use bulkhead_domain::capability::{AccessMode, AccessType, MountAccess, MountFlags, VolumeCapability};
 use bulkhead_domain::node::{NodeHealth, Publish, PublishEphemeral, Stage, Stats, Unpublish, Unstage};
 use bulkhead_domain::plan::{
-    Access, BlockUsage, EphemeralPlan, Filesystem, FormatPolicy, FsckPolicy, Plan, PoolObject, Usage,
+    Access, BlockUsage, EphemeralPlan, Filesystem, FormatPolicy, FsckPolicy, Plan, PoolObject, Scratch, Usage,
 };
 use bulkhead_domain::volume::VolumeId;
 use bulkhead_domain::{Error, ErrorKind};
@@ -12,6 +14,7 @@ use bulkhead_node::{Engine, EngineConfig};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// Set in the private mount namespace.
 pub const INSIDE: &str = "BULKHEAD_TEST_IN_NAMESPACE";
@@ -21,36 +24,6 @@ pub const XFS_MIN: u64 = 320 * MIB;
 pub const POOL: &str = "fast";
 /// Holds the pool's file system, if it has one of its own.
 const POOL_FILE: &str = "pool-file-system";
-
-/// What a volume is in a test.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Ext4,
-    Xfs,
-    Block,
-    Directory,
-}
-
-impl Kind {
-    pub const ALL: [Self; 4] = [Self::Ext4, Self::Xfs, Self::Block, Self::Directory];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ext4 => "ext4",
-            Self::Xfs => "xfs",
-            Self::Block => "block",
-            Self::Directory => "directory",
-        }
-    }
-
-    pub fn parse(name: &str) -> Self {
-        Self::ALL.into_iter().find(|kind| kind.name() == name).unwrap()
-    }
-
-    pub fn size(self) -> u64 {
-        if self == Self::Xfs { XFS_MIN } else { 64 * MIB }
-    }
-}
 
 pub struct Env {
     root: PathBuf,
@@ -97,6 +70,7 @@ impl Env {
             driver: "test.csi.bulkhead.dev".into(),
             node_id: "node-1".into(),
             pools: [(POOL.to_owned(), PoolConfig::new(self.pool()))].into(),
+            devices: self.devices(),
             single_node_multi_writer: true,
             volume_mount_group: true,
             grows_objects: false,
@@ -126,6 +100,10 @@ impl Env {
 
     /// Makes the object of a volume.
     pub fn create(&self, engine: &Engine, name: &str, kind: Kind) {
+        if kind.on_disk() {
+            self.plug(name, kind.size());
+            return;
+        }
         let kind_of_object = if kind == Kind::Directory { ObjectKind::Directory } else { ObjectKind::Image };
         let spec = ObjectSpec {
             name: name.into(),
@@ -170,7 +148,8 @@ impl Env {
         mounts
     }
 
-    /// All loop devices on files in the temporary directory but the pool's own, and devices on those.
+    /// All loop devices on files in the temporary directory but the pool's own and the platform's, and devices on all of those
+    /// but the pool's.
     pub fn loops(&self) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         let all: Vec<(String, String)> = fs::read_dir("/sys/block")
@@ -181,10 +160,12 @@ impl Env {
                 Some((format!("/dev/{}", entry.file_name().to_str()?), backing.trim_end().to_owned()))
             })
             .collect();
+        let platform: Vec<&String> = all.iter().map(|(device, _)| device).filter(|d| self.is_plugged(d)).collect();
         for _ in 0..3 {
             for (device, backing) in &all {
                 let below = backing.starts_with(self.root.to_str().unwrap()) && !backing.ends_with(POOL_FILE);
-                let ours = below || found.contains(backing);
+                let platform = platform.contains(&device);
+                let ours = (below && !platform) || found.contains(backing) || self.is_plugged(backing);
                 if ours && !found.contains(device) {
                     found.push(device.clone());
                 }
@@ -232,6 +213,7 @@ impl Drop for Env {
         for device in devices.iter().rev() {
             let _ = Command::new("losetup").args(["-d", device]).status();
         }
+        self.unplug_all();
         // Its own device detaches itself.
         if self.root.join(POOL_FILE).exists() {
             let _ = rustix::mount::unmount(self.pool(), rustix::mount::UnmountFlags::DETACH);
@@ -249,7 +231,7 @@ pub fn capability(kind: Kind) -> VolumeCapability {
 
 pub fn capability_with(kind: Kind, access_mode: AccessMode, flags: &[&str]) -> VolumeCapability {
     let access_type = match kind {
-        Kind::Block => AccessType::Block,
+        kind if kind.is_block() => AccessType::Block,
         _ => AccessType::Mount(MountAccess {
             mount_flags: MountFlags::new(flags.iter().map(|&flag| flag.to_owned()).collect()),
             ..Default::default()
@@ -260,7 +242,7 @@ pub fn capability_with(kind: Kind, access_mode: AccessMode, flags: &[&str]) -> V
 
 pub fn filesystem(kind: Kind) -> Filesystem {
     Filesystem {
-        fs_type: if kind == Kind::Xfs { "xfs" } else { "ext4" }.into(),
+        fs_type: if kind.is_xfs() { "xfs" } else { "ext4" }.into(),
         format: FormatPolicy::IfEmpty,
         mkfs_options: vec![],
         mount_options: vec![],
@@ -275,7 +257,8 @@ pub fn plan(name: &str, kind: Kind) -> Plan {
     Plan {
         access: if kind == Kind::Directory { Access::PoolDirectory(object) } else { Access::PoolImage(object) },
         usage: match kind {
-            Kind::Block => Usage::Block(BlockUsage { read_only: false }),
+            kind if kind.is_block() => Usage::Block(BlockUsage { read_only: false }),
+            Kind::Directory => Usage::Directory(directory(&[])),
             _ => Usage::Filesystem(filesystem(kind)),
         },
         encryption: None,
@@ -289,7 +272,8 @@ impl Env {
             volume_id: volume(name),
             staging_path: self.staging(name),
             capability: capability(kind),
-            plan: plan(name, kind),
+            plan: if kind.on_disk() { self.plan_of_disk(name, kind) } else { plan(name, kind) },
+            timeout: Duration::from_secs(20),
         }
     }
 
@@ -316,8 +300,10 @@ impl Env {
             plan: EphemeralPlan {
                 pool: POOL.into(),
                 size_bytes: kind.size(),
-                image: kind != Kind::Directory,
-                filesystem: filesystem(kind),
+                scratch: match kind {
+                    Kind::Directory => Scratch::Directory(directory(&[])),
+                    _ => Scratch::Image(filesystem(kind)),
+                },
             },
         }
     }
@@ -353,10 +339,7 @@ impl Env {
 
 /// The same, for reading only: its plan says so, as after an attach for reading.
 pub fn read_only(mut stage: Stage) -> Stage {
-    match &mut stage.plan.usage {
-        Usage::Filesystem(plan) => plan.read_only = true,
-        Usage::Block(plan) => plan.read_only = true,
-    }
+    only_read(&mut stage.plan.usage);
     stage
 }
 
@@ -370,11 +353,11 @@ pub fn refused<T: std::fmt::Debug>(result: Result<T, Error>, kind: ErrorKind) ->
 
 /// Where data of a published volume is, for a kind.
 pub fn data_path(target: &Path, kind: Kind) -> PathBuf {
-    if kind == Kind::Block { target.to_owned() } else { target.join("data") }
+    if kind.is_block() { target.to_owned() } else { target.join("data") }
 }
 
 pub fn write_data(target: &Path, kind: Kind) {
-    let mut file = fs::File::options().write(true).create(kind != Kind::Block).open(data_path(target, kind)).unwrap();
+    let mut file = fs::File::options().write(true).create(!kind.is_block()).open(data_path(target, kind)).unwrap();
     std::io::Write::write_all(&mut file, DATA).unwrap();
     file.sync_all().unwrap();
 }

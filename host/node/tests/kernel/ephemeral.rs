@@ -5,7 +5,7 @@ use crate::env::*;
 use bulkhead_domain::ErrorKind;
 use bulkhead_domain::capability::AccessMode;
 use bulkhead_domain::node::PublishEphemeral;
-use bulkhead_domain::plan::FormatPolicy;
+use bulkhead_domain::plan::{FormatPolicy, Scratch};
 use bulkhead_node::Engine;
 use bulkhead_node::pool::{ObjectKind, ObjectSpec, Provisioning};
 use std::fs;
@@ -47,7 +47,7 @@ fn whole_life() {
         assert_eq!(env.loops().len(), usize::from(kind != Kind::Directory));
         write_data(&target, kind);
 
-        let objects = engine.pools().list_objects(POOL, "e-", None).unwrap();
+        let objects = engine.pools().list_objects(POOL, "e-", None).unwrap().objects;
         let [object] = objects.as_slice() else { panic!("{objects:?}") };
         assert!(object.in_use && object.spec.name.len() == 34 && object.spec.provisioning == Provisioning::Thin);
         assert_eq!(object.spec.size_bytes, kind.size());
@@ -100,7 +100,7 @@ fn repeats_and_conflicts() {
         let changes: [fn(&mut PublishEphemeral); 4] = [
             |other| other.read_only = true,
             |other| other.plan.size_bytes += MIB,
-            |other| other.plan.filesystem.mount_options.push("noexec".into()),
+            |other| change_scratch(&mut other.plan.scratch, |usage| options_of(usage).push("noexec".into())),
             |other| other.capability.access_mode = AccessMode::SingleNodeMultiWriter,
         ];
         for change in changes {
@@ -145,10 +145,12 @@ fn refusals() {
     with(Kind::Ext4, FailedPrecondition, |p| p.plan.size_bytes = 0);
     with(Kind::Ext4, FailedPrecondition, |p| p.plan.size_bytes = u64::MAX);
     with(Kind::Ext4, ResourceExhausted, |p| p.plan.size_bytes = i64::MAX as u64);
-    with(Kind::Ext4, FailedPrecondition, |p| p.plan.filesystem.fs_type = "btrfs".into());
-    with(Kind::Ext4, FailedPrecondition, |p| p.plan.filesystem.format = FormatPolicy::Never);
-    with(Kind::Ext4, FailedPrecondition, |p| p.plan.filesystem.mount_options = vec!["journal_path=/dev/sda".into()]);
-    with(Kind::Directory, FailedPrecondition, |p| p.plan.filesystem.mount_options = vec!["discard".into()]);
+    with(Kind::Ext4, FailedPrecondition, |p| image_of(&mut p.plan.scratch).fs_type = "btrfs".into());
+    with(Kind::Ext4, FailedPrecondition, |p| image_of(&mut p.plan.scratch).format = FormatPolicy::Never);
+    with(Kind::Ext4, FailedPrecondition, |p| {
+        image_of(&mut p.plan.scratch).mount_options = vec!["journal_path=/dev/sda".into()];
+    });
+    with(Kind::Directory, FailedPrecondition, |p| p.plan.scratch = Scratch::Directory(directory(&["discard"])));
     // mkfs.xfs refuses so small a device: found out only when the object is made.
     let message = with(Kind::Xfs, FailedPrecondition, |p| p.plan.size_bytes = 16 * MIB);
     assert!(message.contains("mkfs.xfs"), "{message}");
@@ -174,7 +176,7 @@ fn flags() {
         let engine = env.engine();
         let options = |target: &std::path::Path| tool("findmnt", &["-no", "VFS-OPTIONS", target.to_str().unwrap()]);
         let mut publish = env.ephemeral("v", kind, "pod");
-        publish.plan.filesystem.mount_options = vec!["nodev".into()];
+        change_scratch(&mut publish.plan.scratch, |usage| *options_of(usage) = vec!["nodev".into()]);
         publish.capability = capability_with(kind, AccessMode::SingleNodeWriter, &["noexec", "noatime"]);
         engine.publish_ephemeral(&publish).unwrap();
         let found = options(&publish.target_path);
@@ -184,7 +186,7 @@ fn flags() {
         gone(&env);
         let read_only: [fn(&mut PublishEphemeral); 3] = [
             |p| p.read_only = true,
-            |p| p.plan.filesystem.read_only = true,
+            |p| change_scratch(&mut p.plan.scratch, only_read),
             |p| p.capability.access_mode = AccessMode::SingleNodeReaderOnly,
         ];
         for change in read_only {

@@ -141,7 +141,7 @@ fn unsupported() {
     fn fs_of(stage: &mut bulkhead_domain::node::Stage) -> &mut bulkhead_domain::plan::Filesystem {
         match &mut stage.plan.usage {
             Usage::Filesystem(plan) => plan,
-            Usage::Block(_) => panic!(),
+            Usage::Directory(_) | Usage::Block(_) => panic!(),
         }
     }
     let message = with(&|stage| {
@@ -160,6 +160,8 @@ fn unsupported() {
     assert!(message.contains("lvm is not supported by this host yet"), "{message}");
     assert!(with(&|stage| stage.plan.expected_size_bytes = Some(65 * MIB)).contains("expects"));
     assert!(with(&|stage| stage.capability = capability(Kind::Block)).contains("differ"));
+    let message = with(&|stage| stage.plan.usage = Usage::Directory(directory(&[])));
+    assert!(message.contains("can't be used as a directory"), "{message}");
     let message = with(&|stage| {
         let AccessType::Mount(mount) = &mut stage.capability.access_type else { panic!() };
         mount.fs_type = "xfs".into();

@@ -4,7 +4,7 @@ use crate::Test;
 use crate::env::*;
 use bulkhead_domain::ErrorKind;
 use bulkhead_domain::capability::{AccessMode, AccessType, VolumeCapability};
-use bulkhead_domain::plan::{Plan, Usage};
+use bulkhead_domain::plan::{Plan, Scratch};
 use bulkhead_node::{Engine, EngineConfig};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -23,8 +23,7 @@ fn for_group(mut capability: VolumeCapability, group: &str) -> VolumeCapability 
 }
 
 fn with_options(mut plan: Plan, options: &[&str]) -> Plan {
-    let Usage::Filesystem(filesystem) = &mut plan.usage else { panic!() };
-    filesystem.mount_options = options.iter().map(|&option| option.to_owned()).collect();
+    *options_of(&mut plan.usage) = directory(options).mount_options;
     plan
 }
 
@@ -90,7 +89,7 @@ fn given() {
     // An ephemeral one; the group has a name, which the backend knows the number of.
     let mut publish = env.ephemeral("w", Kind::Directory, "a");
     publish.capability = for_group(publish.capability, "database");
-    publish.plan.filesystem.mount_options = vec!["gid=77".into()];
+    publish.plan.scratch = Scratch::Directory(directory(&["gid=77"]));
     engine.publish_ephemeral(&publish).unwrap();
     assert_eq!(owner(&publish.target_path), (77, 0o2775));
     engine.unpublish(&env.unpublish("w", "a")).unwrap();

@@ -1,10 +1,11 @@
 //! SIGKILL after every step of every operation; then the same call, or the opposite one.
 
 use crate::Test;
-use crate::child::{Ended, operation};
+use crate::child::{Ended, operation, steps};
 use crate::env::*;
-use bulkhead_node::failpoint;
+use bulkhead_node::{Engine, failpoint};
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 pub const TESTS: &[Test] = &[
     ("kill::every_failpoint", matrix),
@@ -33,15 +34,19 @@ struct Case {
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for kind in Kind::ALL {
-        for start in [Start::Empty, Start::Data, Start::Grown] {
-            cases.push(Case { operation: "stage", kind, start });
-        }
+    for kind in Kind::ALL.into_iter().chain(Kind::DISKS) {
+        let starts: &[Start] = match kind {
+            Kind::Block | Kind::DiskBlock | Kind::Directory => &[Start::Data],
+            _ => &[Start::Empty, Start::Data, Start::Grown],
+        };
+        cases.extend(starts.iter().map(|&start| Case { operation: "stage", kind, start }));
         for operation in ["publish", "unpublish", "unstage", "expand"] {
             cases.push(Case { operation, kind, start: Start::Data });
         }
     }
-    cases.push(Case { operation: "publish-read-only", kind: Kind::Block, start: Start::Data });
+    for kind in [Kind::Block, Kind::DiskBlock] {
+        cases.push(Case { operation: "publish-read-only", kind, start: Start::Data });
+    }
     // ext4 can't always grow while mounted.
     for kind in [Kind::Xfs, Kind::Block, Kind::Directory] {
         cases.push(Case { operation: "expand-node", kind, start: Start::Data });
@@ -49,19 +54,41 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// The failpoints of an operation. Undoing a cut-short stage or publish runs through those of the opposite.
-fn failpoints(operation: &str) -> Vec<&'static str> {
-    if operation == "expand-node" {
-        let own = |name: &&str| name.starts_with("pool-resize.") || name.starts_with("expand.");
-        return failpoint::ALL.iter().copied().filter(own).collect();
+impl Case {
+    /// Where it is killed: all that it comes by. A file system that has grown goes the way of others but for the last steps.
+    fn steps(self) -> Vec<&'static str> {
+        let env = Env::new();
+        prepare(&env, self);
+        let mut steps = steps(&env, self.operation, self.kind, None);
+        if self.start == Start::Grown {
+            let grown = steps.iter().position(|name| name.starts_with("stage.grown-")).expect("it grows");
+            steps.drain(..grown);
+        }
+        steps
     }
-    let own = operation.strip_suffix("-read-only").unwrap_or(operation);
-    failpoint::ALL.iter().copied().filter(|name| name.split('.').next() == Some(own) && !elsewhere(name)).collect()
+
+    /// What is asked for after the kill: the same again, and of one file system of each variant also the opposite.
+    fn continuations(self) -> Vec<&'static str> {
+        let both = !self.kind.is_xfs() && opposite(self.operation) != self.operation;
+        let all = [self.operation, opposite(self.operation)];
+        if both { all.to_vec() } else { all[..1].to_vec() }
+    }
 }
 
-/// Has cases of its own: the pool's in `tests/pool.rs`, the others in `ephemeral` and `copies`.
+/// Has cases of its own: the pool's in `tests/pool.rs`, that of NFS in the VM, the others in `ephemeral`
+/// and `copies`.
 fn elsewhere(name: &str) -> bool {
-    ["pool-", "ephemeral.", "stage.replay"].iter().any(|start| name.starts_with(start))
+    let starts = ["pool-", "ephemeral.", "stage.replay", "stage.opened"];
+    starts.iter().any(|start| name.starts_with(start)) && !name.starts_with("pool-resize.")
+}
+
+/// Where it is kept, it becomes twice as large.
+fn enlarge(env: &Env, engine: &Engine, kind: Kind) {
+    if kind.on_disk() {
+        env.enlarge("v", 2 * kind.size());
+    } else {
+        engine.pools().resize_object(POOL, "v", 2 * kind.size()).unwrap();
+    }
 }
 
 /// Brings a volume to where the operation begins. ext4 can't always grow while mounted: there it is made large before.
@@ -69,8 +96,8 @@ fn prepare(env: &Env, case: Case) {
     let engine = env.engine();
     let kind = case.kind;
     env.create(&engine, "v", kind);
-    if case.operation == "expand" && kind == Kind::Ext4 {
-        engine.pools().resize_object(POOL, "v", 2 * kind.size()).unwrap();
+    if case.operation == "expand" && kind.is_ext4() {
+        enlarge(env, &engine, kind);
     }
     if case.start == Start::Empty {
         return;
@@ -82,13 +109,11 @@ fn prepare(env: &Env, case: Case) {
     match case.operation {
         "stage" => engine.unstage(&env.unstage("v")).unwrap(),
         "unpublish" => engine.publish(&env.publish("v", kind, "pod", false)).unwrap(),
-        "expand" => {
-            engine.pools().resize_object(POOL, "v", 2 * kind.size()).unwrap();
-        }
+        "expand" => enlarge(env, &engine, kind),
         _ => {}
     }
     if case.start == Start::Grown {
-        engine.pools().resize_object(POOL, "v", 2 * kind.size()).unwrap();
+        enlarge(env, &engine, kind);
     }
 }
 
@@ -98,9 +123,10 @@ fn finish(env: &Env, case: Case) {
     let (read_only, data) = (case.operation == "publish-read-only", case.start != Start::Empty);
     engine.stage(&env.stage("v", kind)).unwrap();
     engine.publish(&env.publish("v", kind, "pod", read_only)).unwrap();
-    let staging_mounts = usize::from(kind != Kind::Block);
+    let staging_mounts = usize::from(!kind.is_block());
     assert_eq!(env.mounts().len(), staging_mounts + 1, "{:?}", env.mounts());
-    let devices = if kind == Kind::Directory { 0 } else { 1 + usize::from(read_only) };
+    let own = usize::from(kind != Kind::Directory && !kind.on_disk());
+    let devices = own + usize::from(read_only);
     assert_eq!(env.loops().len(), devices, "{:?}", env.loops());
     assert_eq!(env.records().len(), 1);
     assert!(engine.volumes().unwrap().iter().all(|volume| !volume.unfinished));
@@ -112,10 +138,13 @@ fn finish(env: &Env, case: Case) {
     engine.unpublish(&env.unpublish("v", "pod")).unwrap();
     engine.unstage(&env.unstage("v")).unwrap();
     env.assert_clean();
-    if matches!(kind, Kind::Ext4) {
-        tool("e2fsck", &["-f", "-n", env.image("v").to_str().unwrap()]);
+    let content = if kind.on_disk() { env.content("v") } else { env.image("v") };
+    if kind.is_ext4() {
+        tool("e2fsck", &["-f", "-n", content.to_str().unwrap()]);
     }
-    engine.pools().delete_object(POOL, "v").unwrap();
+    if !kind.on_disk() {
+        engine.pools().delete_object(POOL, "v").unwrap();
+    }
 }
 
 fn opposite(operation: &str) -> &'static str {
@@ -130,35 +159,41 @@ fn opposite(operation: &str) -> &'static str {
 }
 
 fn matrix() {
-    let mut reached: BTreeSet<&str> = BTreeSet::new();
-    for case in cases() {
-        for name in failpoints(case.operation) {
-            for then in [case.operation, opposite(case.operation)] {
-                let context = format!("{case:?}, killed at {name}, then {then}");
+    let reached = Mutex::new(BTreeSet::new());
+    at_once(cases(), |case| {
+        for name in case.steps() {
+            for then in case.continuations() {
                 let outcome = std::panic::catch_unwind(|| one(case, name, then));
-                match outcome {
-                    Ok(true) => {
-                        reached.insert(name);
-                    }
-                    Ok(false) => break,
-                    Err(_) => panic!("{context}"),
-                }
+                assert!(outcome.is_ok(), "{case:?}, killed at {name}, then {then}");
             }
+            reached.lock().unwrap().insert(name);
         }
-    }
-    let missed: Vec<_> = failpoint::ALL.iter().filter(|name| !elsewhere(name) && !reached.contains(**name)).collect();
+    });
+    let reached = reached.into_inner().unwrap();
+    let missed: Vec<_> = failpoint::ALL.iter().filter(|name| !elsewhere(name) && !reached.contains(*name)).collect();
     assert!(missed.is_empty(), "failpoints that no case reaches: {missed:?}");
 }
 
-/// False: this case does not come by that failpoint.
-fn one(case: Case, name: &str, then: &str) -> bool {
+/// Does all of it, some at once: most of the time goes into waiting for disks. Every thread looks at a machine of its own.
+fn at_once<T: Send>(work: Vec<T>, act: impl Fn(T) + Sync) {
+    let threads = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+    let rest = Mutex::new(work.into_iter());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let Some(next) = rest.lock().unwrap().next() else { break };
+                    act(next);
+                }
+            });
+        }
+    });
+}
+
+fn one(case: Case, name: &str, then: &str) {
     let env = Env::new();
     prepare(&env, case);
-    match operation(&env, case.operation, case.kind, &format!("{name}=kill")) {
-        Ended::Killed => {}
-        Ended::Done => return false,
-        Ended::Failed(why) => panic!("{why}"),
-    }
+    assert_eq!(operation(&env, case.operation, case.kind, &format!("{name}=kill")), Ended::Killed);
     // Twice: what is done stays done.
     for _ in 0..2 {
         assert_eq!(operation(&env, then, case.kind, ""), Ended::Done);
@@ -171,20 +206,19 @@ fn one(case: Case, name: &str, then: &str) -> bool {
         assert_eq!(object.spec.size_bytes, 2 * case.kind.size());
     }
     finish(&env, case);
-    true
 }
 
 /// Where a step fails, stage and publish leave things as they were, or say that they don't know.
 fn injected_errors() {
-    for case in cases().into_iter().filter(|case| case.operation == "stage" || case.operation.starts_with("publish")) {
-        for name in failpoints(case.operation) {
+    let begins = |case: &Case| case.operation == "stage" || case.operation.starts_with("publish");
+    at_once(cases().into_iter().filter(begins).collect(), |case| {
+        for name in case.steps() {
             let env = Env::new();
             prepare(&env, case);
             let (mounts, devices, records) = (env.mounts(), env.loops(), env.records());
             match operation(&env, case.operation, case.kind, &format!("{name}=error")) {
-                Ended::Done => continue,
                 Ended::Failed(why) => assert!(why.contains("Unavailable") && why.contains("injected"), "{why}"),
-                Ended::Killed => panic!("{case:?} {name}"),
+                other => panic!("{case:?} {name}: {other:?}"),
             }
             // After the last step everything is done; only the answer is lost.
             if !name.ends_with(".done") {
@@ -193,7 +227,7 @@ fn injected_errors() {
             }
             finish(&env, case);
         }
-    }
+    });
 }
 
 fn held() {

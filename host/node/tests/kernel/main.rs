@@ -14,6 +14,9 @@ mod copies;
 mod copy;
 mod cut;
 mod directory;
+mod disk;
+mod disk_faults;
+mod disk_identity;
 mod env;
 mod ephemeral;
 mod ephemeral_kill;
@@ -25,13 +28,22 @@ mod group;
 mod health;
 mod helpers;
 mod kill;
+mod kind;
 mod matrix;
 mod paths;
+mod plans;
+mod platform;
 mod pool;
 mod provisioning;
 mod publish;
+mod reconcile;
 mod recovery;
 mod shared;
+mod vm_disks;
+mod vm_kill;
+mod vm_life;
+mod vm_nfs;
+mod vm_platform;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
@@ -40,6 +52,9 @@ use std::time::Instant;
 type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
+    if let Some(code) = bulkhead_node::helper_main() {
+        return code;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == child::MARK) {
         return child::run(&arguments[1..]);
@@ -67,11 +82,18 @@ fn enter(arguments: &[String]) -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> ExitCode {
+    let machine: &[&[Test]] = match bulkhead_vm::machine::inside() {
+        true => &[vm_life::TESTS, vm_nfs::TESTS, vm_disks::TESTS, vm_kill::TESTS],
+        false => &[],
+    };
     let all: Vec<Test> = [
         filesystem::TESTS,
         format::TESTS,
         block::TESTS,
         directory::TESTS,
+        disk::TESTS,
+        disk_faults::TESTS,
+        disk_identity::TESTS,
         publish::TESTS,
         matrix::TESTS,
         ephemeral::TESTS,
@@ -82,6 +104,7 @@ fn run(arguments: &[String]) -> ExitCode {
         shared::TESTS,
         paths::TESTS,
         expand::TESTS,
+        reconcile::TESTS,
         recovery::TESTS,
         helpers::TESTS,
         pool::TESTS,
@@ -91,7 +114,10 @@ fn run(arguments: &[String]) -> ExitCode {
         extents::TESTS,
         provisioning::TESTS,
     ]
-    .concat();
+    .iter()
+    .chain(machine)
+    .flat_map(|tests| tests.iter().copied())
+    .collect();
     let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let chosen: Vec<Test> = all
         .into_iter()

@@ -6,7 +6,7 @@ use crate::copy::writable;
 use crate::env::*;
 use bulkhead_domain::{ErrorKind, Result};
 use bulkhead_node::Engine;
-use bulkhead_node::pool::{Object, ObjectKind, ObjectSpec, Provisioning};
+use bulkhead_node::pool::{Object, ObjectKind, ObjectSpec, Provisioning, Updated};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +26,10 @@ fn found(engine: &Engine, name: &str) -> Object {
 
 fn change(engine: &Engine, name: &str, provisioning: Provisioning) -> Result<Object> {
     let version = found(engine, name).version;
-    engine.pools().update_object(POOL, name, version, provisioning, &Default::default())
+    match engine.pools().update_object(POOL, name, version, provisioning, &Default::default())? {
+        Updated::Done(object) => Ok(object),
+        Updated::Conflict(now) => panic!("version {now}, not {version}"),
+    }
 }
 
 fn under_a_writer() {

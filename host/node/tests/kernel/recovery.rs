@@ -7,7 +7,7 @@ use bulkhead_node::Engine;
 use std::fs;
 
 pub const TESTS: &[Test] = &[
-    ("recovery::stage_after_a_reboot", || reboot(true)),
+    ("recovery::kubernetes_120853_stage_after_a_reboot", || reboot(true)),
     ("recovery::unstage_after_a_reboot", || reboot(false)),
     ("recovery::teardown_without_the_pool", without_pool),
     ("recovery::teardown_without_the_pools_configuration", without_configuration),
@@ -15,11 +15,12 @@ pub const TESTS: &[Test] = &[
     ("recovery::bad_records_are_kept", bad_records),
     ("recovery::another_object_of_the_same_name", another_object),
     ("recovery::a_dead_file_system_is_taken_down", dead_filesystem),
-    ("recovery::a_busy_volume_is_unstaged_later", busy),
+    ("recovery::kubernetes_106729_a_busy_volume_is_unstaged_later", busy),
     ("recovery::the_journal_is_private", private),
     ("recovery::a_full_state_disk", full_state_disk),
 ];
 
+/// kubernetes #120853: published before it was staged again, a volume would show an empty directory, or another volume.
 fn reboot(stage: bool) {
     for kind in Kind::ALL {
         let env = Env::new();
@@ -175,6 +176,7 @@ fn dead_filesystem() {
     env.assert_clean();
 }
 
+/// kubernetes #106729: an unstage failed, and the volume was published without being staged again.
 fn busy() {
     let env = Env::new();
     let engine = env.engine();

@@ -283,6 +283,12 @@ fn grants() {
              pool-directory, pool-image, rbd, lvm",
         ),
         (
+            "devices: [/dev/pxd/, /dev/]",
+            38,
+            "devices[1]",
+            "\"/dev/\" is not the beginning of a device's path beneath /dev: write e.g. /dev/pxd/ or /dev/xvd",
+        ),
+        (
             "pools: { .a: { path: /srv } }",
             26,
             "pools..a",

@@ -1,6 +1,7 @@
 //! What needs a look at the disk.
 
 use super::*;
+use std::collections::BTreeSet;
 use std::fs;
 use tempfile::TempDir;
 
@@ -63,7 +64,7 @@ fn all_there() {
         fs::create_dir(dir.path().join(pool)).expect("a pool");
     }
     fs::write(dir.path().join("a.wasm"), b"").expect("a source");
-    assert_eq!(load_file(&dir).expect("fits").check_paths(), Ok(()));
+    assert_eq!(load_file(&dir).expect("fits").check_paths(&BTreeSet::new()), Ok(()));
 }
 
 #[test]
@@ -72,7 +73,7 @@ fn nothing_there() {
     fs::write(dir.path().join("two"), b"").expect("a file where a pool should be");
     let config = load_file(&dir).expect("paths are looked at later");
     assert_eq!(
-        shown(&dir, config.check_paths()),
+        shown(&dir, config.check_paths(&BTreeSet::new())),
         [
             "DIR/f.yaml:6:15: drivers[0].backend.source: DIR/a.wasm is not there: build or copy the component there",
             "DIR/f.yaml:9:24: drivers[0].backend.grants.pools.one.path: DIR/one is not there: create the directory",
@@ -85,7 +86,7 @@ fn nothing_there() {
 fn a_source_that_is_no_file() {
     let dir = on_disk(MINIMAL);
     fs::create_dir(dir.path().join("a.wasm")).expect("a directory");
-    let found = shown(&dir, load_file(&dir).expect("fits").check_paths());
+    let found = shown(&dir, load_file(&dir).expect("fits").check_paths(&BTreeSet::new()));
     let text =
         "DIR/f.yaml:6:15: drivers[0].backend.source: DIR/a.wasm is not a file: build or copy the component there";
     assert_eq!(found, [text]);
@@ -97,7 +98,7 @@ fn symlinks_do_not_hide_that_pools_overlap() {
     fs::create_dir(dir.path().join("one")).expect("a pool");
     std::os::unix::fs::symlink("one", dir.path().join("two")).expect("a symlink");
     fs::write(dir.path().join("a.wasm"), b"").expect("a source");
-    let found = shown(&dir, load_file(&dir).expect("fits as text").check_paths());
+    let found = shown(&dir, load_file(&dir).expect("fits as text").check_paths(&BTreeSet::new()));
     assert_eq!(
         found,
         ["DIR/f.yaml:10:24: drivers[0].backend.grants.pools.two.path: is the same directory as \
@@ -117,15 +118,15 @@ fn one_driver_is_looked_at_alone() {
     }
     fs::write(dir.path().join("a.wasm"), b"").expect("a source");
     let config = load_file(&dir).expect("fits");
-    assert_eq!(config.check_paths_of(0), Ok(()));
-    assert_eq!(shown(&dir, config.check_paths_of(1)).len(), 2, "source and pool");
+    assert_eq!(config.check_paths_of(0, &BTreeSet::new()), Ok(()));
+    assert_eq!(shown(&dir, config.check_paths_of(1, &BTreeSet::new())).len(), 2, "source and pool");
     fs::write(dir.path().join("b.wasm"), b"").expect("a source");
     std::os::unix::fs::symlink(dir.path().join("two"), dir.path().join("three")).expect("a symlink");
     for (index, other) in
         [(0, "drivers[1].backend.grants.pools.three.path"), (1, "drivers[0].backend.grants.pools.two.path")]
     {
-        let errors = shown(&dir, config.check_paths_of(index));
+        let errors = shown(&dir, config.check_paths_of(index, &BTreeSet::new()));
         assert!(errors.len() == 1 && errors[0].contains(&format!("is the same directory as {other}")), "{errors:?}");
     }
-    assert_eq!(shown(&dir, config.check_paths()).len(), 1);
+    assert_eq!(shown(&dir, config.check_paths(&BTreeSet::new())).len(), 1);
 }

@@ -27,7 +27,7 @@ fn the_smallest_file() {
                 directory: None,
                 registration: false,
                 labels: [].into(),
-                cloud: None,
+                facts: FactsConfig::default(),
             },
             drivers: vec![DriverConfig {
                 name: "a.example.com".into(),
@@ -42,6 +42,7 @@ fn the_smallest_file() {
                     digest: None,
                     digest_at: None,
                     config: [].into(),
+                    config_at: [].into(),
                     http: HttpSettings { at: place(6, 7), ..HttpSettings::default() },
                     secrets: [].into(),
                     auth: [].into(),
@@ -192,9 +193,28 @@ fn settings_are_flattened_as_written() {
 }
 
 #[test]
+fn modes_of_directories_are_octal() {
+    let with_mode = |mode: &str| {
+        let pool = format!("grants: {{ pools: {{ a: {{ path: /srv/a, directoryMode: {mode} }} }} }}");
+        with("source: a.wasm", &format!("source: a.wasm\n      {pool}"))
+    };
+    for (text, mode) in [("\"0777\"", 0o777), ("0770", 0o770), ("2775", 0o2775), ("700", 0o700)] {
+        let config = load(&with_mode(text)).expect(text);
+        assert_eq!(config.drivers[0].backend.grants.pools["a"].directory_mode, Some(mode), "{text}");
+    }
+    for text in ["0o777", "rwxrwxrwx", "0888", "077", "\"\"", "00777"] {
+        let refused = errors_with(&with_mode(text), &[]).concat();
+        assert!(refused.contains("pools.a.directoryMode") && refused.contains("octal digits"), "{refused}");
+    }
+}
+
+#[test]
 fn grants() {
     let grants = &full().drivers[0].backend.grants;
-    assert_eq!(grants.pools["fast"], Pool { path: "/srv/fast".into(), copy_limit_bytes: 256 << 20, at: place(31, 25) });
+    assert_eq!(
+        grants.pools["fast"],
+        Pool { path: "/srv/fast".into(), copy_limit_bytes: 256 << 20, directory_mode: None, at: place(31, 25) }
+    );
     assert_eq!(grants.pools["bulk"].path.as_os_str(), "/etc/bulkhead/bulk");
     assert_eq!(grants.state, Some(StateGrant { quota_bytes: 16 << 20, at: place(33, 16) }));
     assert_eq!(grants.secrets, Some(SecretsGrant { sign: false, reveal: true }));
@@ -223,18 +243,6 @@ fn the_downward_api_gives_labels() {
     one(&text, &format!("{key} the environment variable ZONE is not set: set it or write the value"));
     let empty = format!("{key} the value of \"${{ZONE}}\" is missing: write 1 to 63 bytes of plain text");
     assert_eq!(errors_with(&text, &[("ZONE", "")]), [empty]);
-}
-
-#[test]
-fn where_a_node_runs() {
-    let cloud = "{ provider: aws, instanceId: i-1, instanceType: m6i.large, region: r, usedAttachmentSlots: 2 }";
-    let facts = |cloud: &str| format!("node:\n  facts: {{ cloud: {cloud} }}\n{MINIMAL}");
-    let cloud = load(&facts(cloud)).unwrap().node.cloud.unwrap();
-    assert_eq!((cloud.instance_id.as_str(), cloud.zone.as_str(), cloud.used_attachment_slots), ("i-1", "", Some(2)));
-    one(
-        &facts("{ provider: aws, instanceType: t, region: r }"),
-        "2:19: node.facts.cloud.instanceId: is missing: add it",
-    );
 }
 
 #[test]

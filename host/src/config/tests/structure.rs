@@ -62,11 +62,11 @@ fn unknown_keys_at_each_level() {
     );
     one(
         &with("source: a.wasm", "source: a.wasm\n      grants: { disks: x }"),
-        "7:17: drivers[0].backend.grants.disks: unknown key: possible here are pools, state, secrets, http, access",
+        "7:17: drivers[0].backend.grants.disks: unknown key: possible here are pools, state, secrets, http, access, devices",
     );
     one(
         &with("source: a.wasm", "source: a.wasm\n      grants:\n        pools:\n          fast:\n            dir: x"),
-        "10:13: drivers[0].backend.grants.pools.fast.dir: unknown key: possible here are path, copyLimit",
+        "10:13: drivers[0].backend.grants.pools.fast.dir: unknown key: possible here are path, copyLimit, directoryMode",
     );
     one(
         &with("source: a.wasm", "source: a.wasm\n      grants: { http: [{ url: x }] }"),

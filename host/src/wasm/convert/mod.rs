@@ -14,7 +14,8 @@ pub use health::{health_page, storage_problems, volume_problems};
 pub use node::{facts_to_wit, node_info, plan_request};
 pub use plan::{ephemeral_plan, plan};
 pub use pools::{
-    copy_order, extent_page_to_wit, object_spec, object_to_wit, pool_info_to_wit, pool_metadata, provisioning,
+    copy_order, created_to_wit, extent_page_to_wit, object_page_to_wit, object_spec, object_to_wit, pool_error,
+    pool_info_to_wit, pool_metadata, provisioning, updated_to_wit,
 };
 pub use snapshots::{
     block_page, group_members, group_request, group_snapshot, snapshot, snapshot_filter, snapshot_page,
@@ -76,29 +77,6 @@ pub fn error(error: WitError, effect: Effect, mask: impl FnOnce(&str) -> String)
         },
     };
     Error::new(kind, mask(&message)).with_retry_after_ms(retry_after_ms).with_again(again)
-}
-
-/// The host's own errors, towards a guest that called an import.
-pub fn error_to_wit(error: &Error) -> WitError {
-    let message = error.message().to_owned();
-    match error.kind() {
-        ErrorKind::InvalidArgument => WitError::InvalidArgument(message),
-        ErrorKind::NotFound => WitError::NotFound(message),
-        ErrorKind::AlreadyExists => WitError::AlreadyExists(message),
-        ErrorKind::ResourceExhausted => WitError::ResourceExhausted(message),
-        ErrorKind::FailedPrecondition | ErrorKind::Unimplemented => WitError::FailedPrecondition(message),
-        ErrorKind::OutOfRange => WitError::OutOfRange(message),
-        ErrorKind::PermissionDenied => WitError::PermissionDenied(message),
-        ErrorKind::Unauthenticated => WitError::Unauthenticated(message),
-        ErrorKind::Aborted => {
-            WitError::Pending(Pending { message, retry_after_ms: error.retry_after_ms(), resume: None })
-        }
-        ErrorKind::Unavailable => {
-            WitError::Unavailable(Unavailable { message, retry_after_ms: error.retry_after_ms() })
-        }
-        ErrorKind::DeadlineExceeded => WitError::UnknownOutcome(message),
-        ErrorKind::Internal => WitError::Internal(message),
-    }
 }
 
 /// What the backend says about itself. Checked by [`Info::check`].

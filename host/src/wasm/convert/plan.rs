@@ -6,9 +6,9 @@ use crate::wasm::bindings::{imports::plan_types as wit, offered};
 use bulkhead_domain::{
     limits::{self, Violation},
     plan::{
-        Access, BlockUsage, Chap, ClusterKind, DeviceIdentity, DeviceMatch, Encryption, EphemeralPlan, FibreChannel,
-        Filesystem, FormatPolicy, FsckPolicy, FuseCluster, Iscsi, IscsiPortal, LocalDevice, Lvm, MultipathPolicy, Nfs,
-        NvmeOf, NvmeTransport, Plan, PoolObject, Rbd, SecretRef, Smb, Usage,
+        Access, BlockUsage, Chap, ClusterKind, DeviceIdentity, DeviceMatch, Directory, Encryption, EphemeralPlan,
+        FibreChannel, Filesystem, FormatPolicy, FsckPolicy, FuseCluster, HostPort, Iscsi, IscsiPortal, LocalDevice,
+        Lvm, MultipathPolicy, Nfs, NvmeOf, NvmeTransport, Plan, PoolObject, Rbd, Scratch, SecretRef, Smb, Usage,
     },
 };
 
@@ -27,9 +27,7 @@ pub fn plan(plan: wit::Plan) -> Checked<Plan> {
         encryption: plan.encryption.map(encryption).transpose()?,
         expected_size_bytes: plan.expected_size_bytes,
     };
-    if plan.encryption.is_some() && !plan.access.is_block_device() {
-        return Err(format!("encryption needs a block device, and {} is none", plan.access.name()));
-    }
+    plan.check()?;
     if plan.expected_size_bytes.is_some_and(|bytes| bytes > limits::MAX_BYTES) {
         return Err("expected-size-bytes is larger than 2^63 - 1".into());
     }
@@ -47,6 +45,14 @@ fn optional(what: &str, value: Option<String>) -> Checked<Option<String>> {
 
 fn texts(what: &str, values: Vec<String>) -> Checked<Vec<String>> {
     list(what, values, |value| text(what, value))
+}
+
+fn server(what: &str, value: &str) -> Checked<HostPort> {
+    HostPort::parse(value).map_err(|why| format!("{what}: {why}"))
+}
+
+fn servers(what: &str, values: Vec<String>) -> Checked<Vec<HostPort>> {
+    at_least_one(what, list(what, values, |value| server(what, &value))?)
 }
 
 fn at_least_one<T>(what: &str, values: Vec<T>) -> Checked<Vec<T>> {
@@ -110,16 +116,14 @@ fn pool_object(object: wit::PoolObject) -> Checked<PoolObject> {
 fn access(access: wit::Access) -> Checked<Access> {
     Ok(match access {
         wit::Access::Nfs(nfs) => Access::Nfs(Nfs {
-            servers: at_least_one("servers", texts("servers", nfs.servers)?)?,
+            servers: servers("servers", nfs.servers)?,
             export_path: path("export-path", nfs.export_path)?,
             version: optional("version", nfs.version)?,
-            options: texts("options", nfs.options)?,
         }),
         wit::Access::Smb(smb) => Access::Smb(Smb {
-            server: text("server", smb.server)?,
+            server: server("server", &smb.server)?,
             share: text("share", smb.share)?,
             subdirectory: smb.subdirectory.map(|s| path("subdirectory", s)).transpose()?,
-            options: texts("options", smb.options)?,
             domain: optional("domain", smb.domain)?,
             username: optional_secret(smb.username)?,
             password: optional_secret(smb.password)?,
@@ -139,17 +143,16 @@ fn access(access: wit::Access) -> Checked<Access> {
                 wit::ClusterKind::Glusterfs => ClusterKind::Glusterfs,
                 wit::ClusterKind::Cephfs => ClusterKind::Cephfs,
             },
-            servers: at_least_one("servers", texts("servers", cluster.servers)?)?,
+            servers: servers("servers", cluster.servers)?,
             volume: text("volume", cluster.volume)?,
             subdirectory: cluster.subdirectory.map(|s| path("subdirectory", s)).transpose()?,
-            options: texts("options", cluster.options)?,
             username: optional("username", cluster.username)?,
             credential: optional_secret(cluster.credential)?,
         }),
         wit::Access::PoolDirectory(object) => Access::PoolDirectory(pool_object(object)?),
         wit::Access::PoolImage(object) => Access::PoolImage(pool_object(object)?),
         wit::Access::Rbd(rbd) => Access::Rbd(Rbd {
-            monitors: at_least_one("monitors", texts("monitors", rbd.monitors)?)?,
+            monitors: servers("monitors", rbd.monitors)?,
             pool: text("pool", rbd.pool)?,
             namespace: optional("namespace", rbd.namespace)?,
             image: text("image", rbd.image)?,
@@ -166,7 +169,7 @@ fn access(access: wit::Access) -> Checked<Access> {
 fn iscsi(it: wit::Iscsi) -> Checked<Iscsi> {
     let portals = list("portals", it.portals, |portal| {
         Ok(IscsiPortal {
-            address: text("portal address", portal.address)?,
+            address: server("portal address", &portal.address)?,
             target_iqn: qualified("target-iqn", portal.target_iqn)?,
         })
     })?;
@@ -183,6 +186,10 @@ fn iscsi(it: wit::Iscsi) -> Checked<Iscsi> {
 }
 
 fn nvme_of(it: wit::NvmeOf) -> Checked<NvmeOf> {
+    // What is no host has no port either: the address of a Fibre Channel port.
+    if it.transport != wit::NvmeTransport::Fc {
+        it.addresses.iter().try_for_each(|address| server("addresses", address).map(drop))?;
+    }
     Ok(NvmeOf {
         transport: match it.transport {
             wit::NvmeTransport::Tcp => NvmeTransport::Tcp,
@@ -213,8 +220,8 @@ fn local_device(it: wit::LocalDevice) -> Checked<LocalDevice> {
         wit::DeviceMatch::Path(value) => DeviceMatch::Path(path("device path", value)?),
     };
     let device = it.device.map(identity).transpose()?;
-    if device.is_none() && !matches!(find, DeviceMatch::ScsiLun(_)) {
-        return Err("device is needed unless the disk is found by scsi-lun".into());
+    if device.is_none() && !matches!(find, DeviceMatch::ScsiLun(_) | DeviceMatch::Path(_)) {
+        return Err("device is needed unless the disk is found by scsi-lun or path".into());
     }
     if it.partition == Some(0) {
         return Err("partition counts from 1".into());
@@ -226,7 +233,12 @@ fn usage(usage: wit::Usage) -> Checked<Usage> {
     Ok(match usage {
         wit::Usage::Block(block) => Usage::Block(BlockUsage { read_only: block.read_only }),
         wit::Usage::Filesystem(fs) => Usage::Filesystem(filesystem(fs)?),
+        wit::Usage::Directory(it) => Usage::Directory(directory(it)?),
     })
+}
+
+fn directory(directory: wit::Directory) -> Checked<Directory> {
+    Ok(Directory { mount_options: texts("mount-options", directory.mount_options)?, read_only: directory.read_only })
 }
 
 fn filesystem(fs: wit::Filesystem) -> Checked<Filesystem> {
@@ -255,8 +267,11 @@ pub fn ephemeral_plan(plan: offered::ephemeral::EphemeralPlan) -> Checked<Epheme
     if plan.size_bytes == 0 || plan.size_bytes > limits::MAX_BYTES {
         return Err("size-bytes is 0 or larger than 2^63 - 1".into());
     }
-    let filesystem = filesystem(plan.filesystem)?;
-    Ok(EphemeralPlan { pool: plan.pool, size_bytes: plan.size_bytes, image: plan.image, filesystem })
+    let scratch = match plan.scratch {
+        offered::ephemeral::Scratch::Image(it) => Scratch::Image(filesystem(it)?),
+        offered::ephemeral::Scratch::Directory(it) => Scratch::Directory(directory(it)?),
+    };
+    Ok(EphemeralPlan { pool: plan.pool, size_bytes: plan.size_bytes, scratch })
 }
 
 fn encryption(encryption: wit::Encryption) -> Checked<Encryption> {

@@ -2,10 +2,56 @@
 
 use super::{map, map_to_wit};
 use crate::{
-    imports::{CopyOrder, ExtentPage, Object, ObjectKind, ObjectSpec, PoolInfo, Provisioning},
+    imports::{
+        CopyOrder, Created, ExtentPage, Object, ObjectKind, ObjectPage, ObjectSpec, PoolInfo, Provisioning, Updated,
+    },
     wasm::bindings::imports::pools as wit,
 };
-use bulkhead_domain::{Error, Result, StringMap};
+use bulkhead_domain::{Error, ErrorKind, Result, StringMap};
+
+/// What a pool says, for the guest. `unfit`: what it means that the object is not in the state for it.
+pub fn pool_error(error: &Error, unfit: fn(String) -> wit::PoolError) -> wit::PoolError {
+    let text = error.message().to_owned();
+    match error.kind() {
+        ErrorKind::NotFound => wit::PoolError::NoSuchObject(text),
+        ErrorKind::AlreadyExists => wit::PoolError::Taken(text),
+        ErrorKind::FailedPrecondition => unfit(text),
+        ErrorKind::Aborted => wit::PoolError::Busy(text),
+        ErrorKind::ResourceExhausted => wit::PoolError::NoSpace(text),
+        ErrorKind::OutOfRange => wit::PoolError::TooLarge(text),
+        ErrorKind::PermissionDenied => wit::PoolError::Denied,
+        ErrorKind::InvalidArgument => wit::PoolError::Invalid(text),
+        ErrorKind::Unavailable
+        | ErrorKind::DeadlineExceeded
+        | ErrorKind::Unauthenticated
+        | ErrorKind::Unimplemented
+        | ErrorKind::Internal => wit::PoolError::Unavailable(text),
+    }
+}
+
+/// What making an object came to, for the guest.
+pub fn created_to_wit(created: Created) -> wit::Created {
+    match created {
+        Created::Made(object) => wit::Created::Made(object_to_wit(object)),
+        Created::There(object) => wit::Created::There(object_to_wit(object)),
+    }
+}
+
+/// What changing an object came to, for the guest.
+///
+/// # Errors
+/// Somebody else was quicker.
+pub fn updated_to_wit(updated: Updated) -> std::result::Result<wit::Object, wit::PoolError> {
+    match updated {
+        Updated::Done(object) => Ok(object_to_wit(object)),
+        Updated::Conflict(version) => Err(wit::PoolError::Conflict(version)),
+    }
+}
+
+/// A page of objects, for the guest.
+pub fn object_page_to_wit(page: ObjectPage) -> wit::ObjectPage {
+    wit::ObjectPage { objects: page.objects.into_iter().map(object_to_wit).collect(), next: page.next }
+}
 
 /// What a guest wants an object to be. The pool checks name and size itself.
 pub fn object_spec(spec: wit::ObjectSpec) -> Result<ObjectSpec> {

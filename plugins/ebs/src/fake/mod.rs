@@ -47,7 +47,6 @@ pub struct Snap {
 #[derive(Default)]
 pub struct World {
     pub config: StringMap,
-    pub node: bool,
     pub resume: Option<String>,
     pub key: Option<String>,
     pub volumes: BTreeMap<String, Vol>,
@@ -184,11 +183,6 @@ fn dated(now: u64, reply: Response) -> Response {
 pub mod host {
     pub mod call {
         use crate::fake::world;
-        pub use bulkhead_sdk::call::HostRole;
-
-        pub fn role() -> HostRole {
-            if world(|world| world.node) { HostRole::Node } else { HostRole::Controller }
-        }
 
         pub fn resume() -> Option<String> {
             world(|world| world.resume.clone())

@@ -17,6 +17,7 @@ fn nodes_have_room_and_a_zone() {
     let room = |kind: &str, used, config: &[(&str, &str)]| info(kind, used, config).max_volumes;
     assert_eq!(room("m6i.large", Some(3), &[]), Some(24));
     assert_eq!(room("m6i.large", None, &[]), Some(25));
+    assert_eq!(room("m6i.large", Some(1), &[]), Some(25), "its interface takes one too");
     assert_eq!(room("m7i.large", None, &[]), Some(31));
     assert_eq!(room("d3.8xlarge", Some(9), &[]), Some(1));
     assert_eq!(room("m6i.large", Some(3), &[("reservedVolumeAttachments", "5")]), Some(22));
@@ -24,7 +25,7 @@ fn nodes_have_room_and_a_zone() {
     let zone = map(&[("topology.kubernetes.io/zone", "eu-central-1b")]);
     let config = [("topologyKey", "topology.kubernetes.io/zone")];
     assert_eq!(info("t3.nano", None, &config).topology, Some(Topology { segments: zone }));
-    assert_eq!(Ebs::get_info().topology_keys, ["topology.kubernetes.io/zone"]);
+    assert_eq!(Ebs::get_info().unwrap().topology_keys, ["topology.kubernetes.io/zone"]);
     refused!(Ebs::get_node_info(NodeFacts { cloud: None, ..node("n") }), FailedPrecondition);
 }
 
@@ -73,11 +74,10 @@ fn plans_refuse_what_cannot_be() {
 }
 
 #[test]
-fn the_probe_asks_ec2_in_controllers_only() {
+fn a_config_that_is_wrong_is_refused_and_the_probe_asks_ec2() {
     start();
     assert_eq!(Ebs::probe(), Ok(true));
-    world(|world| world.node = true);
-    assert_eq!(Ebs::probe(), Ok(true));
+    Ebs::get_info().unwrap();
     assert_eq!(world(|world| world.calls.len()), 1);
     for (config, wrong) in [
         (&[("region", "eu-central-1")][..], "clusterId"),
@@ -90,7 +90,7 @@ fn the_probe_asks_ec2_in_controllers_only() {
         (&[("clusterId", "a"), ("region", "x"), ("extraTags.aws:x", "y")], "aws:x"),
     ] {
         world(|world| world.config = map(config));
-        let text = refused!(Ebs::probe(), FailedPrecondition);
+        let text = refused!(Ebs::get_info(), FailedPrecondition);
         assert!(text.contains(wrong), "{text}");
     }
 }

@@ -112,7 +112,7 @@ fn a_removal_that_was_cut_short_goes_on() {
         let first = create("g", &sources).expect("cut");
         let (id, members) = (&first.group_snapshot_id, ids(&first));
         world(|world| world.writes_left = Some(done));
-        refused!(delete(id, &members), Unavailable);
+        refused!(delete(id, &members), UnknownOutcome);
         world(|world| world.writes_left = None);
         if done > 0 {
             refused!(get(id, &[]), Pending);
@@ -128,7 +128,7 @@ fn a_new_group_waits_until_the_old_one_is_gone() {
     let sources = [one.as_str(), two.as_str(), three.as_str()];
     let first = create("g", &sources).expect("cut");
     world(|world| world.writes_left = Some(1));
-    refused!(delete(&first.group_snapshot_id, &[]), Unavailable);
+    refused!(delete(&first.group_snapshot_id, &[]), UnknownOutcome);
     world(|world| world.writes_left = None);
     refused!(create("g", &sources), Pending);
     let second = create("g", &sources).expect("cut");
@@ -140,7 +140,7 @@ fn a_new_group_waits_until_the_old_one_is_gone() {
 fn a_cut_that_fails_leaves_no_member() {
     let [one, two, _] = three();
     world(|world| world.writes_left = Some(0));
-    refused!(create("g", &[&one, &two]), Unavailable);
+    refused!(create("g", &[&one, &two]), UnknownOutcome);
     world(|world| world.writes_left = None);
     assert_eq!(names("a"), ["1", "2", "3"]);
     // A snapshot of the name of a group is something else.

@@ -4,6 +4,7 @@ use super::{gib, made, request, with};
 use crate::Local;
 use crate::fake::{start, world};
 use crate::refused;
+use bulkhead_sdk::pools::PoolError;
 use bulkhead_sdk::prelude::*;
 
 fn available(pool: &str, bytes: u64) {
@@ -59,12 +60,12 @@ fn unhealthy_volumes_are_listed_page_by_page() {
 fn what_can_not_be_read_is_inaccessible() {
     start(&["a", "b"], &[("defaultPool", "a")]);
     let id = made(request("v"));
-    let broken = |error: Option<Error>| world(|world| world.pools.get_mut("a").expect("a").broken = error);
-    broken(Some(Error::unavailable("EIO")));
+    let broken = |error: Option<PoolError>| world(|world| world.pools.get_mut("a").expect("a").broken = error);
+    broken(Some(PoolError::Unavailable("EIO".to_owned())));
     let problems = Local::get_volume_health(id.clone()).expect("an answer");
     let (status, reason) = (problems[0].status, problems[0].reason.as_str());
     assert_eq!((status, reason), (VolumeHealthErrorType::Inaccessible, "PoolUnreachable"));
-    refused!(list(0, None), Unavailable);
+    refused!(list(0, None), UnknownOutcome);
     available("b", 0);
     let storage = Local::get_storage_health().expect("an answer");
     let found: Vec<_> = storage.iter().map(|problem| (problem.status, problem.reason.as_str())).collect();
@@ -74,7 +75,7 @@ fn what_can_not_be_read_is_inaccessible() {
     ];
     assert_eq!(found, expected);
     assert!(storage[0].message.contains("`a`") && storage[1].message.contains("`b`"));
-    broken(Some(Error::pending("busy")));
+    broken(Some(PoolError::Busy("busy".to_owned())));
     refused!(Local::get_volume_health(id.clone()), Pending);
     broken(None);
     available("b", gib(50));

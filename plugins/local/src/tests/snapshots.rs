@@ -159,7 +159,7 @@ fn nothing_is_left_of_a_cut_that_fails() {
     start(&["a"], &[]);
     let id = made(request("v"));
     world(|world| world.writes_left = Some(0));
-    refused!(Local::create_snapshot(shot("s", &id)), Unavailable);
+    refused!(Local::create_snapshot(shot("s", &id)), UnknownOutcome);
     world(|world| world.writes_left = None);
     assert_eq!(names("a"), ["v"]);
     cut("s", &id);

@@ -58,7 +58,7 @@ pub fn misbehave(what: &str) -> Result<()> {
             Ok(())
         }
         "pending-resumed" => Err(pending_with_what_was_left()),
-        "pools" => pools::stat_pool(POOL).map(drop),
+        "pools" => Ok(pools::stat_pool(POOL).map(drop)?),
         "pools-evil" => reach_for_everything(),
         _ => Err(error(what).unwrap_or_else(|| unknown(what))),
     }

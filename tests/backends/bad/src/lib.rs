@@ -11,7 +11,7 @@
 //! | `plan` | `plans::PLANS`, `plans::LIES`; without a behaviour: NFS |
 //! | `expand` | `shrink`, `max`, `zero` |
 //! | `list` | `many`, `endless`, `twice`, `token-long`, `token-control` |
-//! | `info` | `version-empty`, `version-long`, `manifest-large`, `topology-key`, `promises` |
+//! | `info` | `version-empty`, `version-long`, `manifest-large`, `topology-key`, `promises`, `named` |
 //!
 //! It imports the pools; a test that loads it grants it one named `bad`.
 //!
@@ -32,7 +32,7 @@ fn behaviour<'a>(call: &str, name: &'a str) -> Option<&'a str> {
 }
 
 impl Identity for Bad {
-    fn get_info() -> Info {
+    fn get_info() -> Result<Info> {
         let mut info = Info::new("0.1.0");
         match config::get("info").as_deref() {
             None => {}
@@ -43,10 +43,10 @@ impl Identity for Bad {
                 info.topology_keys = vec!["no slash".to_owned(), "a/b".to_owned(), "A/B".to_owned()]
             }
             Some("promises") => info.promises = Promises::PUBLISH_READONLY | Promises::SNAPSHOT_TOPOLOGY,
-            // get-info has no error to return: what isn't a harm traps.
-            Some(what) => misbehave(what).expect("a harm of get-info"),
+            Some("named") => return Err(Error::precondition("`info` can't be that")),
+            Some(what) => misbehave(what)?,
         }
-        info
+        Ok(info)
     }
 
     fn probe() -> Result<bool> {
@@ -83,7 +83,7 @@ impl Listing for Bad {
         match config::get("list").as_deref() {
             None => Ok(VolumePage { entries: volumes(3), next_token: None }),
             Some("many") => Ok(VolumePage { entries: volumes(2000), next_token: None }),
-            Some("endless") => token(format!("{}1", page.token.unwrap_or_default())),
+            Some("endless") => token(format!("{}1111", page.token.unwrap_or_default())),
             Some("twice") => Ok(VolumePage {
                 entries: vec![Volume::new("a", 1).into(), Volume::new("a", 1).into()],
                 next_token: None,

@@ -20,7 +20,7 @@ pub const PLANS: [&str; 11] = [
 
 /// Plans that are refused, whatever the operator allows.
 #[cfg(test)]
-pub const LIES: [&str; 13] = [
+pub const LIES: [&str; 15] = [
     "pool-ungranted",
     "object-traversal",
     "object-absolute",
@@ -32,16 +32,22 @@ pub const LIES: [&str; 13] = [
     "nfs-traversal",
     "nfs-no-server",
     "server-evil",
+    "nfs-filesystem",
+    "image-directory",
     "identity-empty",
     "size-max",
 ];
 
 /// The plan of that name.
 pub fn plan(what: &str, capability: &VolumeCapability) -> Option<Plan> {
-    let usage = Usage::of(capability, "ext4");
+    let device = Usage::of(capability, "ext4");
+    let directory = Usage::directory(capability).unwrap_or_else(|_| device.clone());
     match access(what) {
-        Some(access) => Some(Plan::new(access, usage)),
-        None => lie(what, usage),
+        Some(access @ (Access::Nfs(_) | Access::Smb(_) | Access::FuseCluster(_) | Access::PoolDirectory(_))) => {
+            Some(Plan::new(access, directory))
+        }
+        Some(access) => Some(Plan::new(access, device)),
+        None => lie(what, device, directory),
     }
 }
 
@@ -57,7 +63,6 @@ fn access(what: &str) -> Option<Access> {
             server: text("smb.example.com"),
             share: text("share"),
             subdirectory: None,
-            options: Vec::new(),
             domain: None,
             username: Some(SecretRef::new("username")),
             password: Some(SecretRef::new("password")),
@@ -98,7 +103,6 @@ fn access(what: &str) -> Option<Access> {
             servers: vec![text("gluster.example.com")],
             volume: text("volume"),
             subdirectory: None,
-            options: Vec::new(),
             username: None,
             credential: None,
         }),
@@ -121,8 +125,9 @@ fn device(find: DeviceMatch) -> LocalDevice {
     LocalDevice { find, device: Some(DeviceIdentity::serial("serial")), partition: None, appear_timeout_s: 1 }
 }
 
-fn lie(what: &str, usage: Usage) -> Option<Plan> {
-    let with = |access: Access| Some(Plan::new(access, usage.clone()));
+fn lie(what: &str, device_usage: Usage, directory: Usage) -> Option<Plan> {
+    let with = |access: Access| Some(Plan::new(access, device_usage.clone()));
+    let shown = |access: Access| Some(Plan::new(access, directory.clone()));
     let mounted = |change: fn(&mut Filesystem)| {
         let mut filesystem = Filesystem::new("ext4");
         change(&mut filesystem);
@@ -131,15 +136,17 @@ fn lie(what: &str, usage: Usage) -> Option<Plan> {
     match what {
         "pool-ungranted" => with(Access::PoolImage(object("somebody-elses", "object"))),
         "object-traversal" => with(Access::PoolImage(object("bad", "../x"))),
-        "object-absolute" => with(Access::PoolDirectory(object("bad", "/etc"))),
+        "object-absolute" => shown(Access::PoolDirectory(object("bad", "/etc"))),
         "object-missing" => with(Access::PoolImage(object("bad", "nobody-made-this"))),
         "mkfs-evil" => mounted(|filesystem| filesystem.mkfs_options = vec!["--evil".to_owned()]),
         "mount-evil" => mounted(|filesystem| filesystem.mount_options = vec!["suid,dev".to_owned()]),
         "fs-evil" => mounted(|filesystem| filesystem.fs_type = "../../bin/sh".to_owned()),
         "device-path-evil" => with(Access::LocalDevice(device(DeviceMatch::Path("/dev/pxd/../sda".to_owned())))),
-        "nfs-traversal" => with(Access::Nfs(Nfs::new("nfs.example.com", "/export/../../etc"))),
-        "nfs-no-server" => with(Access::Nfs(Nfs { servers: Vec::new(), ..Nfs::new("", "/export") })),
-        "server-evil" => with(Access::Nfs(Nfs::new("nfs.example.com:/x -o suid", "/export"))),
+        "nfs-traversal" => shown(Access::Nfs(Nfs::new("nfs.example.com", "/export/../../etc"))),
+        "nfs-no-server" => shown(Access::Nfs(Nfs { servers: Vec::new(), ..Nfs::new("", "/export") })),
+        "server-evil" => shown(Access::Nfs(Nfs::new("nfs.example.com:/x -o suid", "/export"))),
+        "nfs-filesystem" => with(Access::Nfs(Nfs::new("nfs.example.com", "/export"))),
+        "image-directory" => shown(Access::PoolImage(object("bad", "object"))),
         "identity-empty" => {
             let nothing = DeviceIdentity { wwid: None, serial: None, uuid: None, nguid: None };
             with(Access::LocalDevice(LocalDevice { device: Some(nothing), ..device(DeviceMatch::Identity) }))
@@ -159,7 +166,7 @@ mod tests {
         let capability = VolumeCapability::mount(AccessMode::SingleNodeWriter, "");
         let usage = Usage::of(&capability, "ext4");
         for what in PLANS {
-            assert!(access(what).is_some() && lie(what, usage.clone()).is_none(), "{what}");
+            assert!(access(what).is_some() && lie(what, usage.clone(), usage.clone()).is_none(), "{what}");
         }
         for what in LIES {
             assert!(access(what).is_none() && plan(what, &capability).is_some(), "{what}");

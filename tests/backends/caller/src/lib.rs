@@ -24,13 +24,13 @@ use bulkhead_sdk::prelude::*;
 struct Caller;
 
 impl Identity for Caller {
-    fn get_info() -> Info {
+    fn get_info() -> Result<Info> {
         if let Some(authority) = config::get("while-loading") {
             let given = [("authority".to_owned(), authority), ("scheme".to_owned(), "http".to_owned())];
             let outcome = send::send(&given).into_iter().find(|(key, _)| key == "outcome");
-            return Info { manifest: outcome.into_iter().collect(), ..Info::new("0.1.0") };
+            return Ok(Info { manifest: outcome.into_iter().collect(), ..Info::new("0.1.0") });
         }
-        Info::new("0.1.0")
+        Ok(Info::new("0.1.0"))
     }
 
     fn probe() -> Result<bool> {

@@ -9,8 +9,8 @@ fn export() -> Result<Nfs> {
 }
 
 impl Identity for Shared {
-    fn get_info() -> Info {
-        Info::new(env!("CARGO_PKG_VERSION"))
+    fn get_info() -> Result<Info> {
+        Ok(Info::new(env!("CARGO_PKG_VERSION")))
     }
     fn probe() -> Result<bool> {
         export().map(|_| true)
@@ -41,7 +41,7 @@ impl Node for Shared {
         Ok(NodeInfo::default())
     }
     fn plan_volume(request: PlanRequest) -> Result<Plan> {
-        let usage = Usage::of(&request.capability, "");
+        let usage = Usage::directory(&request.capability)?;
         Ok(Plan::new(Access::Nfs(export()?), usage))
     }
 }

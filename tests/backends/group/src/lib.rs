@@ -1,6 +1,6 @@
 //! A backend whose volumes are mounted for a group (VOLUME_MOUNT_GROUP), which those of the local backend can't be: directories
 //! of one pool, whose plan asks for the group that the client names. They grow only while no node has them.
-use bulkhead_sdk::pools::{self, ObjectKind, ObjectSpec, Provisioning};
+use bulkhead_sdk::pools::{self, ObjectKind, ObjectSpec, PoolError, Provisioning};
 use bulkhead_sdk::prelude::*;
 
 struct Grouped;
@@ -8,8 +8,8 @@ struct Grouped;
 const POOL: &str = "fast";
 
 impl Identity for Grouped {
-    fn get_info() -> Info {
-        Info { promises: Promises::VOLUME_MOUNT_GROUP, ..Info::new(env!("CARGO_PKG_VERSION")) }
+    fn get_info() -> Result<Info> {
+        Ok(Info { promises: Promises::VOLUME_MOUNT_GROUP, ..Info::new(env!("CARGO_PKG_VERSION")) })
     }
     fn probe() -> Result<bool> {
         Ok(true)
@@ -30,16 +30,14 @@ impl Volumes for Grouped {
             provisioning: Provisioning::Thin,
             metadata: vec![],
         };
-        match pools::create_object(POOL, &spec) {
-            Ok(_) | Err(Error::AlreadyExists(_)) => Ok(Volume::new(key, size_bytes)),
-            Err(error) => Err(error),
-        }
+        pools::create_object(POOL, &spec)?;
+        Ok(Volume::new(key, size_bytes))
     }
     fn delete_volume(volume_id: String) -> Result<()> {
         match pools::delete_object(POOL, &volume_id) {
             // Not a name that an object could have: never made.
-            Err(Error::InvalidArgument(_)) => Ok(()),
-            other => other,
+            Err(PoolError::Invalid(_)) => Ok(()),
+            other => Ok(other?),
         }
     }
     fn validate_volume_capabilities(request: ValidateRequest) -> Result<Option<String>> {
@@ -53,9 +51,9 @@ impl Node for Grouped {
         Ok(NodeInfo::default())
     }
     fn plan_volume(request: PlanRequest) -> Result<Plan> {
-        let mut usage = Usage::of(&request.capability, "");
-        if let (Usage::Filesystem(filesystem), Some(group)) = (&mut usage, request.capability.mount_group()) {
-            filesystem.mount_options.push(format!("gid={group}"));
+        let mut usage = Usage::directory(&request.capability)?;
+        if let (Usage::Directory(directory), Some(group)) = (&mut usage, request.capability.mount_group()) {
+            directory.mount_options.push(format!("gid={group}"));
         }
         let object = PoolObject { pool: POOL.to_owned(), name: request.volume_id };
         Ok(Plan::new(Access::PoolDirectory(object), usage))

@@ -22,11 +22,11 @@ fn secret(name: &str) -> Result<secrets::Secret> {
 }
 
 impl Identity for Keeper {
-    fn get_info() -> Info {
+    fn get_info() -> Result<Info> {
         // At load there is none.
         let keys = secrets::keys();
         assert!(keys.is_empty() && secrets::get("array-password").is_none(), "secrets at load");
-        Info::new("1.0.0")
+        Ok(Info::new("1.0.0"))
     }
     fn probe() -> Result<bool> {
         Ok(true)
@@ -75,7 +75,7 @@ impl Node for Keeper {
         if !keys.is_empty() || secrets::get("array-password").is_some() {
             return Err(Error::internal("secrets on a node"));
         }
-        let usage = Usage::of(&request.capability, "");
+        let usage = Usage::directory(&request.capability)?;
         Ok(Plan::new(Access::Nfs(Nfs::new("192.0.2.1", "/x")), usage))
     }
 }

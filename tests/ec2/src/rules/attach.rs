@@ -1,7 +1,7 @@
 //! AttachVolume and DetachVolume.
 
 use super::{Hand, no_volume, required};
-use crate::{Element, Form, Reply, upstream::Incoming, world::Attachment};
+use crate::{Change, Element, Form, Reply, upstream::Incoming, world::Attachment};
 use std::time::Instant;
 
 pub(super) async fn attach(hand: &Hand<'_>, incoming: &Incoming) -> Reply {
@@ -19,9 +19,10 @@ pub(super) async fn attach(hand: &Hand<'_>, incoming: &Incoming) -> Reply {
     let reply = hand.upstream.forward(incoming).await;
     let Some(tree) = reply.is_ok().then(|| reply.tree().ok()).flatten() else { return reply };
     let time = tree.get("attachTime").to_owned();
+    let change = Change::Attached { volume: volume.clone(), instance: instance.clone(), device: device.clone() };
     let attachment = Attachment { instance, device, time, since: Instant::now(), leaving: None };
     hand.world.facts().volume(&volume).attachment = Some(attachment);
-    reply
+    hand.tell(change).await.map_or_else(|broken| broken, |()| reply)
 }
 
 async fn may_attach(hand: &Hand<'_>, volume: &str, instance: &str, device: &str) -> Result<(), Reply> {
@@ -97,12 +98,10 @@ pub(super) async fn detach(hand: &Hand<'_>, incoming: &Incoming) -> Reply {
         }
     };
     let Some(tree) = reply.is_ok().then(|| reply.tree().ok()).flatten() else { return reply };
-    let mut facts = hand.world.facts();
-    let volume = facts.volume(&id);
     let time = tree.get("attachTime").to_owned();
     let seen = Attachment { instance, device, time, since: Instant::now(), leaving: None };
-    volume.attachment.get_or_insert(seen).leaving = Some(Instant::now());
-    reply
+    hand.world.facts().volume(&id).attachment.get_or_insert(seen).leaving = Some(Instant::now());
+    hand.tell(Change::Detached { volume: id }).await.map_or_else(|broken| broken, |()| reply)
 }
 
 /// Instance and device that it is to be detached from.

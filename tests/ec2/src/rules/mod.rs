@@ -11,7 +11,8 @@ mod volume;
 pub(crate) use clock::{now as clock_now, wrong_clock};
 
 use crate::{
-    Element, Form, Reply, Rules,
+    Change, Element, Form, Reply, Rules,
+    disks::Disks,
     upstream::{Incoming, Upstream},
     world::World,
 };
@@ -26,6 +27,8 @@ pub(crate) struct Hand<'a> {
     pub rules: &'a Rules,
     /// The region's zones.
     pub zones: &'a [String],
+    /// Who is told of changes.
+    pub disks: Option<Disks>,
 }
 
 /// Answers a request whose signature is right.
@@ -52,12 +55,25 @@ fn required<'a>(form: &'a Form, name: &str) -> Result<&'a str, Reply> {
     form.get(name).filter(|value| !value.is_empty()).ok_or_else(missing)
 }
 
+/// GiB in bytes.
+fn gib(number: i64) -> Option<u64> {
+    u64::try_from(number).ok()?.checked_mul(1 << 30)
+}
+
 /// As EC2 says that there is no such volume.
 fn no_volume(id: &str) -> Reply {
     Reply::refused("InvalidVolume.NotFound", format!("The volume '{id}' does not exist."))
 }
 
 impl Hand<'_> {
+    /// Tells of a change, and waits until it is true of disks as well. An error is EC2's answer.
+    async fn tell(&self, change: Change) -> Result<(), Reply> {
+        let Some(Disks(tell)) = self.disks.clone() else { return Ok(()) };
+        let what = format!("{change:?}");
+        let told = tokio::task::spawn_blocking(move || tell(change)).await;
+        told.map_err(|e| Reply::error(500, "InternalError", format!("{what}: {e}")))
+    }
+
     /// A volume as moto has it.
     async fn volume(&self, id: &str) -> Result<Element, Reply> {
         let tree = self.upstream.own(&Form::action("DescribeVolumes", &[("VolumeId.1", id)])).await?;

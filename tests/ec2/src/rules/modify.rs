@@ -1,7 +1,7 @@
 //! ModifyVolume: states that take time, and a pause before the next one.
 
-use super::{Hand, required, volume::settled};
-use crate::{Element, Form, Reply, Rules, settings::ms, upstream::Incoming, world::Modification};
+use super::{Hand, gib, required, volume::settled};
+use crate::{Change, Element, Form, Reply, Rules, settings::ms, upstream::Incoming, world::Modification};
 use std::time::Instant;
 
 /// Names of what can be modified: in a request, in a volume, in a modification after `original` and `target`.
@@ -29,7 +29,9 @@ pub(super) async fn modify(hand: &Hand<'_>, incoming: &Incoming) -> Reply {
     let modification = Modification { since: Instant::now(), before, item: item.clone() };
     modification.fill(item, hand.rules);
     hand.world.facts().volume(&id).modification = Some(modification);
-    reply.with(&tree)
+    let reply = reply.with(&tree);
+    let Some(bytes) = incoming.form.number("Size").and_then(gib) else { return reply };
+    hand.tell(Change::Grown { volume: id, bytes }).await.map_or_else(|broken| broken, |()| reply)
 }
 
 /// The volume as it is before.

@@ -1,7 +1,7 @@
 //! Snapshots: pending for a while, and not too many at once.
 
 use super::{Hand, paging, required};
-use crate::{Reply, settings::ms, upstream::Incoming, world::Snapshot};
+use crate::{Change, Reply, settings::ms, upstream::Incoming, world::Snapshot};
 use std::time::Instant;
 
 /// The account that moto is.
@@ -31,10 +31,14 @@ pub(super) async fn create(hand: &Hand<'_>, incoming: &Incoming) -> Reply {
         tree.set("status", "pending");
         tree.set("progress", "0%");
     }
-    let mut facts = hand.world.facts();
-    facts.volume(&id).snapshot = Some(made.made);
-    facts.snapshots.insert(tree.get("snapshotId").into(), made);
-    reply.with(&tree)
+    let snapshot = tree.get("snapshotId").to_owned();
+    {
+        let mut facts = hand.world.facts();
+        facts.volume(&id).snapshot = Some(made.made);
+        facts.snapshots.insert(snapshot.clone(), made);
+    }
+    let told = hand.tell(Change::Cut { snapshot, volume: id }).await;
+    told.map_or_else(|broken| broken, |()| reply.with(&tree))
 }
 
 // A snapshot may be deleted while it is pending, and its volume too: EC2 has what it needs by then.
@@ -44,6 +48,9 @@ pub(super) async fn delete(hand: &Hand<'_>, incoming: &Incoming) -> Reply {
         && let Some(id) = incoming.form.get("SnapshotId")
     {
         hand.world.facts().snapshots.remove(id);
+        if let Err(broken) = hand.tell(Change::Dropped { snapshot: id.into() }).await {
+            return broken;
+        }
     }
     reply
 }

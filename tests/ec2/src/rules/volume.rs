@@ -1,8 +1,8 @@
 //! CreateVolume with its client token, and DeleteVolume.
 
-use super::{Hand, no_volume, required};
+use super::{Hand, gib, no_volume, required};
 use crate::{
-    Element, Form, Reply,
+    Change, Element, Form, Reply,
     upstream::Incoming,
     world::{Token, Volume},
 };
@@ -63,12 +63,17 @@ async fn first(hand: &Hand<'_>, incoming: &Incoming, token: Option<&str>) -> Res
         modification: None,
         snapshot: None,
     };
-    let mut facts = hand.world.facts();
-    facts.volumes.insert(id.clone(), made);
-    if let Some(token) = token {
-        let parameters = parameters(&incoming.form);
-        facts.tokens.insert(token.into(), Token { parameters, reply: reply.clone(), volume: id });
+    {
+        let mut facts = hand.world.facts();
+        facts.volumes.insert(id.clone(), made);
+        if let Some(token) = token {
+            let (parameters, volume) = (parameters(&incoming.form), id.clone());
+            facts.tokens.insert(token.into(), Token { parameters, reply: reply.clone(), volume });
+        }
     }
+    let bytes = volume.get("size").parse().ok().and_then(gib).unwrap_or(0);
+    let snapshot = incoming.form.get("SnapshotId").filter(|id| !id.is_empty()).map(str::to_owned);
+    hand.tell(Change::Created { volume: id, bytes, snapshot }).await?;
     Ok(reply)
 }
 
@@ -184,10 +189,13 @@ pub(super) async fn delete(hand: &Hand<'_>, incoming: &Incoming) -> Reply {
         }
     }
     let reply = hand.upstream.forward(incoming).await;
-    if reply.is_ok() {
+    if !reply.is_ok() {
+        return reply;
+    }
+    {
         let mut facts = hand.world.facts();
         let through_us = facts.volumes.remove(&id).is_some_and(|volume| volume.made.is_some());
         facts.living -= usize::from(through_us);
     }
-    reply
+    hand.tell(Change::Deleted { volume: id }).await.map_or_else(|broken| broken, |()| reply)
 }

@@ -1,8 +1,9 @@
 //! Attaching and detaching, modifying, deleting: what EC2 refuses and moto doesn't.
 
 use crate::ground::Ground;
-use bulkhead_ec2::{Boto, Rules, Settings};
+use bulkhead_ec2::{Boto, Change, Fault, Rules, Settings};
 use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
 
 fn ground(name: &'static str) -> Option<Ground> {
     Ground::new(name, Settings { rules: Rules::at_once(), ..Settings::default() })
@@ -146,4 +147,51 @@ fn a_volume_does_not_shrink() {
     // moto leaves out what was not asked for, EC2 tells it.
     assert_eq!((&done["OriginalIops"], &done["TargetVolumeType"]), (&json!(3000), &json!("gp3")));
     assert_eq!(ground.seen(&volume)["Size"], 9);
+}
+
+#[test]
+fn whoever_has_the_disks_is_told_of_each_change_once() {
+    let Some(mut ground) = ground("disks") else { return };
+    let told = Arc::new(Mutex::new(vec![]));
+    let seen = told.clone();
+    ground.proxy.on_change(move |change| seen.lock().unwrap().push(change));
+    let next = |what: &str| {
+        let mut all = std::mem::take(&mut *told.lock().unwrap());
+        assert_eq!(all.len(), 1, "{what}: {all:?}");
+        all.remove(0)
+    };
+    let token = json!({ "ClientToken": "disks" });
+    let mut args = ground.volume(token);
+    // The answer is lost, the change is not; asked again, nothing changes.
+    ground.proxy.plan("CreateVolume", Fault::LostReply);
+    ground.boto.call("create_volume", &args).unwrap_err();
+    let Change::Created { volume, bytes, snapshot: None } = next("made") else { panic!() };
+    assert_eq!((ground.boto.ok("create_volume", &args)["VolumeId"].as_str(), bytes), (Some(volume.as_str()), 8 << 30));
+    let instance = ground.instance(0);
+    ground.boto.ok("attach_volume", &attach(&volume, &instance, "/dev/xvdga"));
+    let device = "/dev/xvdga".to_owned();
+    assert_eq!(next("attached"), Change::Attached { volume: volume.clone(), instance: instance.clone(), device });
+    ground.boto.refused("attach_volume", &attach(&volume, &instance, "/dev/xvdgb"));
+    ground.boto.ok("modify_volume", &json!({ "VolumeId": volume, "Size": 9 }));
+    assert_eq!(next("grown"), Change::Grown { volume: volume.clone(), bytes: 9 << 30 });
+    ground.proxy.set(|settings| settings.rules.cooldown_ms = 0);
+    ground.boto.ok("modify_volume", &json!({ "VolumeId": volume, "Iops": 4000 }));
+    let cut = ground.boto.ok("create_snapshot", &json!({ "VolumeId": volume }));
+    let snapshot = cut["SnapshotId"].as_str().unwrap().to_owned();
+    assert_eq!(next("cut"), Change::Cut { snapshot: snapshot.clone(), volume: volume.clone() });
+    args["SnapshotId"] = json!(snapshot);
+    args["Size"] = json!(10);
+    args["ClientToken"] = json!("disks again");
+    let restored = ground.boto.ok("create_volume", &args)["VolumeId"].as_str().unwrap().to_owned();
+    let from = Some(snapshot.clone());
+    assert_eq!(next("restored"), Change::Created { volume: restored.clone(), bytes: 10 << 30, snapshot: from });
+    ground.boto.ok("delete_snapshot", &json!({ "SnapshotId": snapshot }));
+    assert_eq!(next("dropped"), Change::Dropped { snapshot });
+    ground.boto.ok("delete_volume", &json!({ "VolumeId": restored }));
+    assert_eq!(next("deleted"), Change::Deleted { volume: restored });
+    ground.boto.ok("detach_volume", &json!({ "VolumeId": volume }));
+    assert_eq!(next("detached"), Change::Detached { volume: volume.clone() });
+    // What goes wrong there is nothing that a client takes for success.
+    ground.proxy.on_change(|change| panic!("{change:?} can't be done"));
+    assert_eq!(ground.boto.refused("attach_volume", &attach(&volume, &instance, "/dev/xvdga")), "InternalError");
 }

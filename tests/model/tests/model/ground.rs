@@ -1,5 +1,6 @@
 //! Where a run takes place: directories, config, the host's process, and what a pod would write.
 
+use bulkhead::{directory::Folder, ops::ports::NodeDirectory as _};
 use bulkhead_domain::node::NodeFacts;
 use bulkhead_tests::{client::is_serving, host, secrets};
 use rustix::process::{Pid, Signal, kill_process};
@@ -45,7 +46,9 @@ impl Ground {
             fs::create_dir(root.join(dir)).unwrap();
         }
         let other = NodeFacts { node_id: "node-2".into(), name: "node-2".into(), ..NodeFacts::default() };
-        bulkhead::directory::publish(&root.join("nodes"), &other).unwrap();
+        // The other node's host doesn't run here: its entry must not get old.
+        let folder = Folder::new(&root.join("nodes"), Duration::from_secs(86_400));
+        folder.publish(&other).unwrap();
         let cache = base.join("cache");
         if executor == Executor::Kernel {
             copy(&cache, &root.join("state/cache"));

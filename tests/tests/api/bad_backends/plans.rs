@@ -10,7 +10,7 @@ use bulkhead_tests::{
 use tonic::Code;
 
 /// A plan, its code, and what the client is told. Of another object than is there: `object` is an image in the pool.
-const PLANS: [(&str, Code, &str); 22] = [
+const PLANS: [(&str, Code, &str); 24] = [
     ("pool-ungranted", Code::FailedPrecondition, "\"somebody-elses\" is not in grants.pools"),
     ("object-traversal", Code::Unavailable, "object name"),
     ("object-absolute", Code::Unavailable, "object name"),
@@ -21,7 +21,9 @@ const PLANS: [(&str, Code, &str); 22] = [
     ("device-path-evil", Code::Unavailable, "'..' segment"),
     ("nfs-traversal", Code::Unavailable, "'..' segment"),
     ("nfs-no-server", Code::Unavailable, "servers is empty"),
-    ("server-evil", Code::FailedPrecondition, "nfs is not in grants.access"),
+    ("server-evil", Code::Unavailable, "has a port that is no number"),
+    ("nfs-filesystem", Code::Unavailable, "usage filesystem needs a block device"),
+    ("image-directory", Code::Unavailable, "usage directory needs a directory"),
     ("identity-empty", Code::Unavailable, "nothing by which it could be known"),
     ("size-max", Code::Unavailable, "2^63 - 1"),
     ("nfs", Code::FailedPrecondition, "nfs is not in grants.access"),
@@ -80,16 +82,28 @@ fn a_plan_that_is_not_allowed_is_not_carried_out() {
 #[test]
 fn access_that_is_granted_and_not_supported_yet_says_so() {
     sandboxed(async |s| {
-        let access = ["nfs", "smb", "iscsi", "nvme-of", "fibre-channel", "local-device", "fuse-cluster", "rbd", "lvm"];
+        let access = ["smb", "iscsi", "nvme-of", "fibre-channel", "fuse-cluster", "rbd", "lvm"];
         let driver = Driver { access: access.into(), ..bad(&s, "all", "") };
         let host = HostBuilder::new(&s, [driver]).start();
         let client = host.client().await;
         for plan in access {
             is_refused(&s, &client, plan, Code::FailedPrecondition, "is not supported by this host yet").await;
         }
-        is_refused(&s, &client, "server-evil", Code::FailedPrecondition, "is not supported by this host yet").await;
         is_refused(&s, &client, "pool-image", Code::FailedPrecondition, "pool-image is not in grants.access").await;
+    });
+}
+
+#[test]
+fn a_device_that_is_granted_and_not_there_is_waited_for_and_named() {
+    sandboxed(async |s| {
+        // Longer than the device is waited for.
+        let driver = Driver { access: vec!["local-device", "nfs"], limits: String::new(), ..bad(&s, "all", "") };
+        let host = HostBuilder::new(&s, [driver]).start();
+        let client = host.client().await;
+        is_refused(&s, &client, "local-device", Code::Unavailable, "did not appear within 1 s").await;
+        is_refused(&s, &client, "device-path-evil", Code::Unavailable, "'..' segment").await;
         is_refused(&s, &client, "nfs-traversal", Code::Unavailable, "'..' segment").await;
+        is_refused(&s, &client, "server-evil", Code::Unavailable, "has a port that is no number").await;
     });
 }
 
@@ -102,6 +116,6 @@ fn a_file_system_for_block_access_is_refused() {
         let volume = v1::Volume { volume_id: Call::Plan.subject("nfs"), ..Default::default() };
         let refused = client.stage(&volume, capability(Use::Block)).await.unwrap_err();
         assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
-        assert!(refused.message().contains("no block device"), "{refused}");
+        assert!(refused.message().contains("gives no block device: nfs is a directory"), "{refused}");
     });
 }

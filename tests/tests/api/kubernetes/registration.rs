@@ -146,15 +146,20 @@ fn a_refused_driver_says_so_and_is_offered_again() {
 #[test]
 fn what_is_not_ready_is_not_offered_and_a_controller_offers_nothing() {
     sandboxed(async |s| {
-        let starting = Driver { config: "probe: starting".into(), ..Driver::bad(&s) };
-        let node = builder(&s, [starting, example()]).mode("node").apart("node");
-        let _host = node.start();
-        let mut kubelet = Kubelet::start(&node.kubelet());
+        let starting = || Driver { config: "probe: starting".into(), ..Driver::bad(&s) };
+        let both = builder(&s, [starting(), example()]).apart("both");
+        let _host = both.start();
+        let mut kubelet = Kubelet::start(&both.kubelet());
         kubelet.has(&[EXAMPLE]).await;
         tokio::time::sleep(Duration::from_secs(3)).await;
         kubelet.has(&[EXAMPLE]).await;
-        let waiting = answers(&node, "/readyz", 503).await.body;
+        let waiting = answers(&both, "/readyz", 503).await.body;
         assert!(waiting.contains("bad.csi.bulkhead.dev: not ready: the backend is still starting up"), "{waiting}");
+
+        // A node asks no backend whether the storage system can be reached: it has nothing to reach it with.
+        let node = builder(&s, [starting(), example()]).mode("node").apart("node");
+        let _host = node.start();
+        Kubelet::start(&node.kubelet()).has(&["bad.csi.bulkhead.dev", EXAMPLE]).await;
 
         let controller = builder(&s, [example()]).mode("controller").apart("controller");
         let _host = controller.start();

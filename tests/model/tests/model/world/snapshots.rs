@@ -140,8 +140,8 @@ impl World {
             let group = group_id(pool, name);
             match self.group_is_whole(&group) {
                 None => {}
-                // Its removal was cut short, and goes on now.
-                Some(false) => return self.without_group(&group).refuse(Aborted),
+                // Its removal was cut short and goes on now; then the host asks the backend again.
+                Some(false) => return self.without_group(&group).group(name, volumes, parameter),
                 Some(true) => {
                     let same = self.members(&group).all(|(_, _, member)| member.sources == sources);
                     return if same { self.shows_group(&group) } else { self.refuse(AlreadyExists) };
@@ -172,18 +172,18 @@ impl World {
         next
     }
 
-    /// What is named as members is not.
-    fn strangers(&self, group: &str, named: &[String]) -> bool {
+    /// What is named is not the members, all of them. Those that are gone count too.
+    fn misnamed(&self, group: &str, named: &[String]) -> bool {
         let count = self.members(group).map(|(_, _, member)| member.count).next().unwrap_or(0);
-        let is_member = |id: &String| (0..count).any(|number| *id == format!("{group}_{number:03}"));
-        !named.iter().all(is_member)
+        let members: BTreeSet<_> = (0..count).map(|number| format!("{group}_{number:03}")).collect();
+        !named.is_empty() && named.iter().cloned().collect::<BTreeSet<_>>() != members
     }
 
     pub(super) fn delete_group(&self, group: &str, named: &[String]) -> Vec<Branch> {
         match self.group_is_whole(group) {
             None if pool_of(group).is_none() && group.contains("/_m_") => self.refuse(FailedPrecondition),
             None => self.ok(|_| Ok(())),
-            Some(_) if self.strangers(group, named) => self.refuse(InvalidArgument),
+            Some(_) if self.misnamed(group, named) => self.refuse(InvalidArgument),
             Some(_) => self.without_group(group).ok(|_| Ok(())),
         }
     }
@@ -191,7 +191,7 @@ impl World {
     pub(super) fn get_group(&self, group: &str, named: &[String]) -> Vec<Branch> {
         match self.group_is_whole(group) {
             None => self.refuse(NotFound),
-            Some(_) if self.strangers(group, named) => self.refuse(InvalidArgument),
+            Some(_) if self.misnamed(group, named) => self.refuse(InvalidArgument),
             Some(false) => self.refuse(Aborted),
             Some(true) => self.shows_group(group),
         }
