@@ -11,8 +11,9 @@ if [ -d "$(rustc --print target-libdir --target $target 2>/dev/null)" ]; then
   CARGO_TARGET_DIR=$out cargo build --quiet --locked --profile guest --target $target "${packages[@]}"
 else
   # Debian's compiler has the sources of the standard library, not a built one. Both binaries are named in full: another
-  # toolchain may come first on PATH.
-  PATH=/usr/bin:$PATH RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$out \
+  # toolchain may come first on PATH. Nor has it a linker of its own: LLVM's, of its LLVM or newer, is in the package lld-VERSION.
+  linker=$(find /usr/bin -name 'wasm-ld-*' -printf '%f\n' | sort -V | tail -1)
+  PATH=/usr/bin:$PATH CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=${linker:-rust-lld} RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$out \
     /usr/bin/cargo build --quiet --locked --profile guest -Zbuild-std=std,panic_abort --target $target "${packages[@]}"
 fi
 
